@@ -1,0 +1,176 @@
+"""What is recorded about a tenant besides its declaration: desired state, observed state, last access.
+
+These are the values of the registry's keys, one frozen value each, with the time and the reason beside every state:
+nothing changes without saying who, when and why. Times are epoch milliseconds, UTC, of the writer's clock; they are for
+people to read, and no decision compares the clocks of two hosts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from pydantic import ConfigDict
+
+from gogeta.domain.lifecycle import Cause, Desired, Meeting, Observed, meet
+from gogeta.domain.tenant import Tenant
+from gogeta.domain.upstreams import Endpoint
+
+# A newer minor writer may add fields; a reader of the same version passes over them.
+_LENIENT: Final = ConfigDict(extra="ignore")
+
+
+class ReasonCode(StrEnum):
+    """Why a tenant failed, as a closed set: metrics count by it, pages and docs explain each."""
+
+    IMAGE_MISSING = "image-missing"
+    CONTAINER_MISSING = "container-missing"
+    COMMAND_FAILED = "command-failed"
+    """The command could not be executed at all: no such file, not executable."""
+    EXITED = "exited"
+    """It ended by itself; the message has the exit status."""
+    OUT_OF_MEMORY = "out-of-memory"
+    UNHEALTHY = "unhealthy"
+    """The runtime's own health check turned red."""
+    NOT_READY = "not-ready"
+    """Not ready within its time: the port never opened, or its path never answered well."""
+    PORT_TAKEN = "port-taken"
+    BAD_SPEC = "bad-spec"
+    """The runtime refused the declaration, or no driver here can run it."""
+    STOP_FAILED = "stop-failed"
+    RUNTIME = "runtime"
+    """The runtime itself was in trouble."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a state is as it is: a code for programs, a sentence for operators (never shown to visitors)."""
+
+    __pydantic_config__ = _LENIENT
+
+    code: ReasonCode
+    message: str
+    retry_at: int | None = None
+    """When it is tried again, epoch milliseconds; None when nothing is planned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesiredState:
+    """What the tenant should be, and who said so."""
+
+    __pydantic_config__ = _LENIENT
+
+    state: Desired
+    cause: Cause | None = None
+    """None for the state a tenant was created with."""
+    by: str = ""
+    """The writer: ``gogeta/HOST-PID``, ``passivator/HOST-PID``, ``cli/USER``."""
+    since: int = 0
+    wakes: int = 0
+    """How many times it was woken; the number of the present wake while it is started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One finished step of a start: its name and how long it took, in milliseconds."""
+
+    __pydantic_config__ = _LENIENT
+
+    name: str
+    ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedState:
+    """What the tenant is."""
+
+    __pydantic_config__ = _LENIENT
+
+    state: Observed
+    since: int = 0
+    endpoints: tuple[Endpoint, ...] = ()
+    """Where it answers; only while started."""
+    instance: str = ""
+    """One start of one container or process. A connection or an address of another instance is never used again."""
+    wakes: int = 0
+    """The wake that this state belongs to: the desired state's number when passivator acted on it."""
+    phase: str = ""
+    """While starting: the step under way, for people."""
+    phases: tuple[Phase, ...] = ()
+    """The finished steps of the last start, in order."""
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastAccess:
+    """When a proxy last had the tenant in use."""
+
+    __pydantic_config__ = _LENIENT
+
+    at: int
+    """Epoch milliseconds of the proxy's clock. Readers measure ages from when they saw the value change."""
+    by: str = ""
+    in_flight: int = 0
+    """Requests and tunnels open in that proxy when it wrote."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A live process of ours: its listeners, so that no upstream points at them, and who it is."""
+
+    __pydantic_config__ = _LENIENT
+
+    kind: str
+    """``gogeta`` or ``passivator``."""
+    id: str
+    since: int = 0
+    listeners: tuple[Endpoint, ...] = ()
+    runtime: tuple[Endpoint, ...] = ()
+    """Endpoints of the container runtime it drives, where those are TCP."""
+
+
+ASLEEP: Final = DesiredState(state=Desired.PASSIVATED)
+NEVER_SEEN: Final = ObservedState(state=Observed.STOPPED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantRecord:
+    """All that the registry holds of one tenant at one moment; revisions are 0 where the key does not exist."""
+
+    tenant: Tenant
+    desired: DesiredState = ASLEEP
+    observed: ObservedState = NEVER_SEEN
+    revision: int = 0
+    """Of the declaration."""
+    desired_revision: int = 0
+    observed_revision: int = 0
+    created: int = 0
+    """Revision at which the declaration was first written: the older of two claims to a host wins."""
+
+    @property
+    def name(self) -> str:
+        """The tenant's name."""
+        return self.tenant.name
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Where it answers now: its upstreams, or what was observed."""
+        return self.tenant.upstreams or self.observed.endpoints
+
+    @property
+    def meeting(self) -> Meeting:
+        """What a visitor meets now."""
+        if self.tenant.routed_only:
+            return Meeting.FORWARD
+        meeting = meet(self.desired.state, self.observed.state)
+        # Started without an address cannot be forwarded to; the next observation brings one.
+        return Meeting.WAIT if meeting is Meeting.FORWARD and not self.observed.endpoints else meeting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What the idle policy judged by. Passivating is valid only while both are still what they were."""
+
+    desired_revision: int
+    access_revision: int = field(default=0)

@@ -1,0 +1,267 @@
+"""A tenant as its operator declares it: name, hosts, how to run it, and its policies.
+
+The declaration is one frozen tree. ``read_tenant`` and ``read_tenants`` are the only ways in, ``tenant_to_data`` the
+only way out; what comes out reads back to an equal value. The same tree is what tenants.yaml holds, what the registry
+stores and what the API will speak, so a field is described here once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, NewType, cast
+
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from gogeta.domain.errors import HostConflictError, InvalidInputError, Problem
+from gogeta.domain.hosts import normalise_pattern, normalise_tenant_name
+from gogeta.domain.quantities import parse_duration, parse_duration_or_never, parse_size
+from gogeta.domain.reading import adapter, read
+from gogeta.domain.upstreams import Endpoint, parse_upstream
+
+TenantName = NewType("TenantName", str)
+"""A tenant's name in its one spelling (see ``normalise_tenant_name``)."""
+
+_STRICT: Final = ConfigDict(extra="forbid", strict=False)
+_MAX_HOSTS: Final = 64
+_MAX_UPSTREAMS: Final = 64
+_MAX_WORDS: Final = 256
+DEFAULT_PORT: Final = 80
+
+
+def _text(value: object) -> object:
+    # YAML reads `A: 1` and `yes` as numbers and booleans; an environment holds text only.
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+def _pattern(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a host such as app.example.com, not {value!r}")  # noqa: TRY004 - pydantic's protocol
+    return normalise_pattern(value)
+
+
+def _name(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise ValueError(f"expected a name such as acme, not {value!r}")  # noqa: TRY004 - pydantic's protocol
+    return normalise_tenant_name(str(value))
+
+
+def _upstream(value: object) -> Endpoint:
+    if isinstance(value, Endpoint):
+        return value
+    return parse_upstream(value if isinstance(value, str) else repr(value))
+
+
+def _words(value: object) -> object:
+    if isinstance(value, str):
+        raise ValueError(f'expected a list of words such as ["/bin/app", "--port", "80"], not the text {value!r}')  # noqa: TRY004
+    return value
+
+
+def _wake_mode(value: object) -> object:
+    if value not in ("auto", "page", "hold"):
+        raise ValueError(f"expected auto, page or hold, not {value!r}")
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+DurationOrNever = Annotated[
+    float | None, BeforeValidator(parse_duration_or_never), PlainSerializer(lambda value: "never" if value is None else value)
+]
+Size = Annotated[int, BeforeValidator(parse_size)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words), Field(max_length=_MAX_WORDS)]
+Environment = dict[str, Annotated[str, BeforeValidator(_text)]]
+UpstreamUrl = Annotated[
+    Endpoint, BeforeValidator(_upstream), PlainSerializer(lambda endpoint: f"http://{endpoint.authority}")
+]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DockerSpec:
+    """How to run a tenant in Docker: a container made from ``image``, or an existing one that is adopted."""
+
+    __pydantic_config__ = _STRICT
+
+    image: str | None = None
+    """The image to make the container from."""
+    container: str | None = None
+    """Adopt the container of this name instead of making one; it is never created or removed by us."""
+    label: str | None = None
+    """Adopt the one container with this label (``key`` or ``key=value``)."""
+    command: Words | None = None
+    """Words that replace the image's command."""
+    entrypoint: Words | None = None
+    env: Environment = field(default_factory=dict)
+    volumes: tuple[str, ...] = ()
+    """Binds as Docker writes them: ``/host/path:/path[:ro]`` or ``volume-name:/path[:ro]``."""
+    memory: Size | None = None
+    """Memory limit in bytes (``256m``); swap gets no more than this."""
+    cpus: Annotated[float, Field(gt=0)] | None = None
+    """CPU limit in cores, e.g. 0.5."""
+    pids: Annotated[int, Field(ge=1)] = 256
+    """Most processes and threads."""
+    labels: dict[str, str] = field(default_factory=dict)
+    cap_add: tuple[str, ...] = ()
+    """Capabilities kept; all others are dropped."""
+    user: str | None = None
+    read_only: bool = False
+    init: bool = True
+    """Run a small init as PID 1, so that SIGTERM ends programs that do not handle it."""
+    network: str | None = None
+    """Join this existing network instead of one of the tenant's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessSpec:
+    """How to run a tenant as a local command. ``{port}`` in a word, and PORT in its environment, is its port."""
+
+    __pydantic_config__ = _STRICT
+
+    command: Annotated[Words, Field(min_length=1)]
+    cwd: str | None = None
+    """Working folder; a relative one is meant from the folder of tenants.yaml."""
+    env: Environment = field(default_factory=dict)
+    memory: Size | None = None
+    """Most address space of each of its processes, in bytes."""
+    open_files: Annotated[int, Field(ge=8)] | None = None
+    """Most open files of each of its processes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """When a started tenant is ready: an HTTP path that answers 2xx or 3xx, or else its port accepting a connection."""
+
+    __pydantic_config__ = _STRICT
+
+    path: Annotated[str, Field(pattern=r"^/[!-~]*$", max_length=2048)] | None = None
+    timeout: Annotated[Duration, Field(gt=0)] = 60.0
+    """Seconds from the start until it has to be ready; after that the start has failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wake:
+    """How a visitor of a sleeping tenant is met."""
+
+    __pydantic_config__ = _STRICT
+
+    mode: Annotated[str, BeforeValidator(_wake_mode)] = "auto"
+    """``auto``: hold first, then the page for a person's navigation; ``page``: that at once; ``hold``: never a page."""
+    hold: Duration = 1.0
+    """Seconds a person's navigation is held before the page."""
+    timeout: Annotated[Duration, Field(gt=0)] = 120.0
+    """Seconds a program's request is held before a 503."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """One customer's application, as declared. Exactly one of docker, process and upstreams says how it runs."""
+
+    __pydantic_config__ = _STRICT
+
+    name: Annotated[TenantName, BeforeValidator(_name)]
+    hosts: Annotated[tuple[Annotated[str, BeforeValidator(_pattern)], ...], Field(min_length=1, max_length=_MAX_HOSTS)]
+    port: Port | None = None
+    """Where the application listens; 80 for Docker, a free one for a process, when not given."""
+    docker: DockerSpec | None = None
+    process: ProcessSpec | None = None
+    upstreams: Annotated[tuple[UpstreamUrl, ...], Field(max_length=_MAX_UPSTREAMS)] = ()
+    """Routed only: addresses that somebody else runs. Never woken, never passivated."""
+    idle_timeout: DurationOrNever = 1800.0
+    """Seconds without any use until it is passivated; None never."""
+    stop_grace: Duration = 10.0
+    """Seconds between SIGTERM and SIGKILL at a stop."""
+    ready: Ready = field(default_factory=Ready)
+    wake: Wake = field(default_factory=Wake)
+
+    def __post_init__(self) -> None:
+        """The rules that span fields. Raises ValueError."""
+        ways = [name for name, given in self._ways() if given]
+        if len(ways) != 1:
+            found = " and ".join(ways) if ways else "none"
+            raise ValueError(f"expected exactly one of docker, process and upstreams, found {found}")
+        if len(set(self.hosts)) != len(self.hosts):
+            twice = next(host for host in self.hosts if self.hosts.count(host) > 1)
+            raise ValueError(f"host {twice!r} is listed twice")
+        if self.docker is not None:
+            named = [name for name in ("image", "container", "label") if getattr(self.docker, name)]
+            if len(named) != 1:
+                found = " and ".join(named) if named else "none"
+                raise ValueError(f"docker: expected exactly one of image, container and label, found {found}")
+
+    def _ways(self) -> tuple[tuple[str, bool], ...]:
+        return (
+            ("docker", self.docker is not None),
+            ("process", self.process is not None),
+            ("upstreams", bool(self.upstreams)),
+        )
+
+    @property
+    def driver(self) -> str | None:
+        """The kind of driver that runs it: ``docker``, ``process``, or None when it is routed only."""
+        if self.docker is not None:
+            return "docker"
+        return "process" if self.process is not None else None
+
+    @property
+    def routed_only(self) -> bool:
+        """Whether somebody else runs it: no desired state, no observed state, never asleep."""
+        return bool(self.upstreams)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantsFile:
+    """The shape of tenants.yaml."""
+
+    __pydantic_config__ = _STRICT
+
+    tenants: tuple[Tenant, ...] = ()
+
+
+def read_tenant(data: object, *, what: str) -> Tenant:
+    """One tenant from its data. Raises InvalidInputError listing every problem."""
+    return read(Tenant, data, what=what)
+
+
+def read_tenants(data: object, *, what: str) -> tuple[Tenant, ...]:
+    """All tenants of a tenants.yaml's data.
+
+    Raises InvalidInputError (every problem, each with its path), among them names used twice, and hosts claimed by two
+    tenants (both named).
+    """
+    tenants = read(TenantsFile, {} if data is None else data, what=what).tenants
+    found: list[Problem] = []
+    names: dict[str, int] = {}
+    claims: dict[str, str] = {}
+    for index, tenant in enumerate(tenants):
+        if tenant.name in names:
+            found.append(
+                Problem(("tenants", index, "name"), f"{tenant.name!r} is already the name of tenants[{names[tenant.name]}]")
+            )
+        names.setdefault(tenant.name, index)
+        for place, host in enumerate(tenant.hosts):
+            holder = claims.setdefault(host, tenant.name)
+            if holder != tenant.name:
+                conflict = HostConflictError(host, holder, tenant.name)
+                found.append(Problem(("tenants", index, "hosts", place), conflict.message))
+    if found:
+        raise InvalidInputError(what, tuple(found))
+    return tenants
+
+
+def tenant_to_data(tenant: Tenant) -> dict[str, Any]:
+    """The tenant as JSON-able data, without what is at its default. ``read_tenant`` reads it back to an equal value."""
+    return cast("dict[str, Any]", adapter(Tenant).dump_python(tenant, mode="json", exclude_defaults=True))
+
+
+def find_conflict(claimed: Mapping[str, str], tenants: Iterable[Tenant]) -> HostConflictError | None:
+    """The first host that one of ``tenants`` wants while ``claimed`` (host to tenant) gives it to another."""
+    claims = dict(claimed)
+    for tenant in tenants:
+        for host in tenant.hosts:
+            holder = claims.setdefault(host, tenant.name)
+            if holder != tenant.name:
+                return HostConflictError(host, holder, tenant.name)
+    return None

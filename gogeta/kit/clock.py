@@ -1,0 +1,27 @@
+"""The only place where this product reads a clock.
+
+Wall-clock time is for people and for records; ages and deadlines use the loop's monotonic time, so that a step of the
+wall clock never puts anything to sleep. Tests run the loop on virtual time, which moves both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+
+def wall_ms() -> int:
+    """Now, as epoch milliseconds, UTC."""
+    return time.time_ns() // 1_000_000
+
+
+def monotonic() -> float:
+    """Seconds on the running loop's clock; only differences mean anything."""
+    return asyncio.get_running_loop().time()
+
+
+def rfc3339(milliseconds: int) -> str:
+    """Epoch milliseconds as ``2026-01-31T12:00:00.000Z``."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"

@@ -1,0 +1,52 @@
+"""The public key schema, version 1 (docs/registry.md is its reference).
+
+Kinds stand before names, so that an etcd role can be granted one kind; last accesses and members have prefixes of their
+own, so that the watch of every proxy does not see them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gogeta.domain.tenant import TenantName
+
+ROOT: Final = "/gogeta/v1/"
+STATE: Final = ROOT + "state/"
+"""What mirrors watch: declarations, desired and observed states."""
+TENANTS: Final = STATE + "tenants/"
+DESIRED: Final = STATE + "desired/"
+OBSERVED: Final = STATE + "observed/"
+ACCESS: Final = ROOT + "access/"
+MEMBERS: Final = ROOT + "members/"
+GENERATION: Final = ROOT + "generation"
+"""Written with every change of declarations and compared before it: two applies at once cannot both claim a host."""
+
+
+def tenant_key(name: str) -> str:
+    """The key of a tenant's declaration."""
+    return TENANTS + name
+
+
+def desired_key(name: str) -> str:
+    """The key of its desired state."""
+    return DESIRED + name
+
+
+def observed_key(name: str) -> str:
+    """The key of its observed state."""
+    return OBSERVED + name
+
+
+def access_key(name: str) -> str:
+    """The key of its last access."""
+    return ACCESS + name
+
+
+def member_key(kind: str, member: str) -> str:
+    """The key of a live process of ours."""
+    return f"{MEMBERS}{kind}-{member}"
+
+
+def name_of(key: str, prefix: str) -> TenantName:
+    """The tenant that a key under ``prefix`` belongs to."""
+    return TenantName(key[len(prefix) :])

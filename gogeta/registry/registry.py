@@ -1,0 +1,327 @@
+"""The product's own operations on a store: who may change what, and under which condition.
+
+Every write to the registry goes through here, so this file is the list of all writers:
+
+- declarations: operators (``apply``, ``remove``), guarded by the generation key;
+- desired state: ``change_desired`` (wakers, operators) and ``passivate`` (the idle policy), by compare-and-set;
+- observed state: ``observe`` and ``forget``, by passivator alone;
+- last access: ``record_accesses``, by proxies alone;
+- members: ``announce``, each process its own key, under a lease.
+
+Errors of the store (``RegistryUnavailableError`` and its kin) pass through everywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from gogeta.domain.errors import InvalidInputError, TransitionRefusedError, UnknownTenantError
+from gogeta.domain.lifecycle import Cause, Desired, next_desired
+from gogeta.domain.state import ASLEEP, DesiredState, Judgement, LastAccess, Member, ObservedState, TenantRecord
+from gogeta.domain.tenant import Tenant, TenantName, find_conflict
+from gogeta.kit.backoff import Backoff
+from gogeta.kit.clock import wall_ms
+from gogeta.registry import keys
+from gogeta.registry.codec import decode, encode
+from gogeta.registry.records import Records
+from gogeta.registry.store import (
+    MAX_OPERATIONS,
+    Delete,
+    Entry,
+    Guard,
+    Put,
+    RegistryError,
+    RegistryUnavailableError,
+    Store,
+)
+
+logger = logging.getLogger(__name__)
+
+_ATTEMPTS: Final = 16
+"""Most rounds of a compare-and-set against other writers before giving up: more means that something is wrong."""
+_BY_OPERATOR: Final = frozenset({Cause.START, Cause.STOP, Cause.SLEEP})
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What ``apply`` did, by tenant name, each in the order given."""
+
+    created: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredChange:
+    """The desired state after a change; ``changed`` is False when it was that already."""
+
+    desired: DesiredState
+    revision: int
+    changed: bool
+
+
+class Registry:
+    """The operations (see the module's docstring). ``by`` is this process's name in everything it writes."""
+
+    def __init__(self, store: Store, by: str) -> None:
+        """``store`` is used and not owned: its maker closes it."""
+        self.store = store
+        self.by = by
+
+    async def load(self) -> Records:
+        """Everything about all tenants, at one moment."""
+        records = Records()
+        records.reset(await self.store.list(keys.STATE))
+        return records
+
+    async def record(self, name: str) -> TenantRecord:
+        """One tenant as of now. Raises UnknownTenantError, with the nearest name."""
+        records = (await self.load()).by_name
+        found = records.get(TenantName(name))
+        return found if found is not None else _unknown(name, records)
+
+    async def apply(self, tenants: Sequence[Tenant]) -> Applied:
+        """Create or change tenants; those not named stay as they are.
+
+        All conflicts are found before anything is written: HostConflictError names the host and both tenants, and then
+        nothing has changed. New tenants begin passivated.
+        """
+        first: dict[TenantName, TenantRecord] | None = None
+        for _ in range(_ATTEMPTS):
+            generation = await self.store.get(keys.GENERATION)
+            before = (await self.load()).by_name
+            # What is reported is the difference from what was there when we came.
+            first = before if first is None else first
+            named = {tenant.name for tenant in tenants}
+            claimed = {
+                host: record.name for record in before.values() if record.name not in named for host in record.tenant.hosts
+            }
+            if (conflict := find_conflict(claimed, tenants)) is not None:
+                raise conflict
+            created = [tenant for tenant in tenants if tenant.name not in before]
+            changed = [tenant for tenant in tenants if tenant.name in before and before[tenant.name].tenant != tenant]
+            if await self._write(created, changed, generation.revision if generation else 0):
+                return Applied(
+                    created=tuple(tenant.name for tenant in tenants if tenant.name not in first),
+                    changed=tuple(
+                        tenant.name for tenant in tenants if tenant.name in first and first[tenant.name].tenant != tenant
+                    ),
+                    unchanged=tuple(
+                        tenant.name for tenant in tenants if tenant.name in first and first[tenant.name].tenant == tenant
+                    ),
+                )
+        raise RegistryError("others kept changing tenants at the same time", hint="try again in a moment")
+
+    async def _write(self, created: Iterable[Tenant], changed: Iterable[Tenant], generation: int) -> bool:
+        groups: list[list[Put | Delete]] = [
+            [Put(keys.tenant_key(tenant.name), encode(tenant))] for tenant in changed
+        ]
+        asleep = encode(DesiredState(state=Desired.PASSIVATED, by=self.by, since=wall_ms()))
+        for tenant in created:
+            group: list[Put | Delete] = [Put(keys.tenant_key(tenant.name), encode(tenant))]
+            if not tenant.routed_only:
+                group.append(Put(keys.desired_key(tenant.name), asleep))
+            groups.append(group)
+        batch: list[Put | Delete] = []
+        batches = [batch]
+        for group in groups:
+            if len(batch) + len(group) >= MAX_OPERATIONS:
+                batches.append(batch := [])
+            batch.extend(group)
+        for number, batch in enumerate(batches):
+            if not batch:
+                continue
+            # Each batch is guarded by the revision that the one before left behind.
+            result = await self.store.commit(
+                [*batch, Put(keys.GENERATION, self.by.encode())], [Guard(keys.GENERATION, generation)]
+            )
+            if not result.happened:
+                if number:
+                    logger.warning("another apply came between; going on with what is left")
+                return False
+            generation = result.revision
+        return True
+
+    async def remove(self, name: str) -> None:
+        """Remove a tenant's declaration and desired state; passivator then ends and removes what ran for it.
+
+        Raises UnknownTenantError, with the nearest name.
+        """
+        for _ in range(_ATTEMPTS):
+            generation = await self.store.get(keys.GENERATION)
+            tenant = await self.store.get(keys.tenant_key(name))
+            if tenant is None:
+                _unknown(name, (await self.load()).by_name)
+            result = await self.store.commit(
+                [
+                    Delete(keys.tenant_key(name)),
+                    Delete(keys.desired_key(name)),
+                    Delete(keys.access_key(name)),
+                    Put(keys.GENERATION, self.by.encode()),
+                ],
+                [Guard(keys.GENERATION, generation.revision if generation else 0), Guard(tenant.key, tenant.revision)],
+            )
+            if result.happened:
+                return
+        raise RegistryError("others kept changing tenants at the same time", hint="try again in a moment")
+
+    async def change_desired(self, name: str, cause: Cause, *, known: TenantRecord | None = None) -> DesiredChange:
+        """Change what a tenant should be, for ``cause``, by compare-and-set; only one of many callers changes it.
+
+        ``known`` is the caller's own view: when it is still true, one round trip is enough. Raises UnknownTenantError;
+        TransitionRefusedError when the table does not allow it (e.g. waking what an operator stopped).
+        """
+        tenant_revision, current, revision = (
+            (known.revision, known.desired, known.desired_revision)
+            if known is not None
+            else await self._read_desired(name, cause)
+        )
+        for _ in range(_ATTEMPTS):
+            state = next_desired(current.state, cause)
+            if state is None:
+                raise TransitionRefusedError(
+                    f"tenant {name!r} is {current.state} and is not {cause.value}d",
+                    hint=f"an operator stopped it: `gogeta start {name}` ends that",
+                )
+            # A changed answer may rest on an old view; an unchanged one must not: somebody waits for it.
+            if state is current.state and known is None:
+                return DesiredChange(current, revision, changed=False)
+            if state is not current.state:
+                wakes = current.wakes + (state is Desired.STARTED)
+                desired = DesiredState(state=state, cause=cause, by=self.by, since=wall_ms(), wakes=wakes)
+                try:
+                    result = await self.store.commit(
+                        [Put(keys.desired_key(name), encode(desired))],
+                        [Guard(keys.tenant_key(name), tenant_revision), Guard(keys.desired_key(name), revision)],
+                    )
+                except RegistryUnavailableError as error:
+                    if not error.unknown:
+                        raise
+                    # It may have happened: what is there now tells. Our own write is told by its time and writer.
+                    tenant_revision, current, revision = await self._read_desired(name, cause)
+                    if current == desired:
+                        return DesiredChange(current, revision, changed=True)
+                    known = None
+                    continue
+                if result.happened:
+                    return DesiredChange(desired, result.revision, changed=True)
+            known = None
+            tenant_revision, current, revision = await self._read_desired(name, cause)
+        raise RegistryError(f"others kept changing tenant {name!r} at the same time", hint="try again in a moment")
+
+    async def _read_desired(self, name: str, cause: Cause) -> tuple[int, DesiredState, int]:
+        tenant, entry = await asyncio.gather(
+            self.store.get(keys.tenant_key(name)), self.store.get(keys.desired_key(name))
+        )
+        if tenant is None:
+            _unknown(name, (await self.load()).by_name)
+        if entry is None:
+            return tenant.revision, ASLEEP, 0
+        try:
+            return tenant.revision, decode(DesiredState, entry.value, what=entry.key), entry.revision
+        except InvalidInputError:
+            # Only an operator's word may replace what we cannot read.
+            if cause not in _BY_OPERATOR:
+                raise
+            return tenant.revision, ASLEEP, entry.revision
+
+    async def passivate(self, name: str, judged: Judgement, wakes: int) -> DesiredChange | None:
+        """Put an idle tenant to sleep, if nothing it was judged by has changed; None when something has.
+
+        ``wakes`` is carried over from the desired state that was judged.
+        """
+        desired = DesiredState(
+            state=Desired.PASSIVATED, cause=Cause.IDLE, by=self.by, since=wall_ms(), wakes=wakes
+        )
+        result = await self.store.commit(
+            [Put(keys.desired_key(name), encode(desired))],
+            [
+                Guard(keys.desired_key(name), judged.desired_revision),
+                Guard(keys.access_key(name), judged.access_revision),
+            ],
+        )
+        return DesiredChange(desired, result.revision, changed=True) if result.happened else None
+
+    async def observe(self, name: str, observed: ObservedState, revision: int) -> int | None:
+        """Write what a tenant is, over the value of ``revision`` (0: none); the new revision.
+
+        None when another revision is there: somebody else writes too, and the caller has to look again.
+        """
+        result = await self.store.commit(
+            [Put(keys.observed_key(name), encode(observed))], [Guard(keys.observed_key(name), revision)]
+        )
+        if result.happened:
+            return result.revision
+        return None
+
+    async def forget(self, name: str) -> None:
+        """Remove the states of a tenant whose declaration is gone (and stays gone: it is compared)."""
+        await self.store.commit(
+            [Delete(keys.desired_key(name)), Delete(keys.observed_key(name)), Delete(keys.access_key(name))],
+            [Guard(keys.tenant_key(name), 0)],
+        )
+
+    async def record_accesses(self, accesses: Mapping[str, LastAccess]) -> None:
+        """Write last accesses, many to a commit. Each is whole or not written; the caller keeps what was not."""
+        items = list(accesses.items())
+        for start in range(0, len(items), MAX_OPERATIONS):
+            await self.store.commit(
+                [Put(keys.access_key(name), encode(access)) for name, access in items[start : start + MAX_OPERATIONS]]
+            )
+
+    async def access(self, name: str) -> tuple[LastAccess | None, int]:
+        """A tenant's last access and its revision (None and 0 when there is none)."""
+        entry = await self.store.get(keys.access_key(name))
+        return (None, 0) if entry is None else (decode(LastAccess, entry.value, what=entry.key), entry.revision)
+
+    async def members(self) -> tuple[Member, ...]:
+        """The live processes of ours. Unreadable ones are left out."""
+        return tuple(
+            member for entry in (await self.store.list(keys.MEMBERS)).entries if (member := _member(entry)) is not None
+        )
+
+    async def announce(self, member: Member, ttl: float = 10.0) -> NoReturn:
+        """Keep ``member`` listed while this runs (run it as a task); ``ttl`` seconds after a crash it is gone."""
+        key, value, backoff = keys.member_key(member.kind, member.id), encode(member), Backoff()
+        lease: int | None = None
+        try:
+            while True:
+                try:
+                    if lease is None or not await self.store.keep_alive(lease):
+                        lease = await self.store.grant(ttl)
+                        await self.store.commit([Put(key, value, lease)])
+                    backoff.reset()
+                    delay = ttl / 3
+                except RegistryError as error:
+                    logger.debug("cannot announce %s: %s", key, error)
+                    delay = backoff.next()
+                await asyncio.sleep(delay)
+        finally:
+            if lease is not None:
+                await _quietly(self.store.revoke(lease))
+
+
+async def _quietly(work: object) -> None:
+    try:
+        async with asyncio.timeout(1.0):
+            await work  # type: ignore[misc]
+    except (RegistryError, TimeoutError) as error:
+        logger.debug("the lease will end by itself: %s", error)
+
+
+def _member(entry: Entry) -> Member | None:
+    try:
+        return decode(Member, entry.value, what=entry.key)
+    except InvalidInputError as error:
+        logger.warning("skipped %s", error)
+        return None
+
+
+def _unknown(name: str, records: Mapping[TenantName, TenantRecord]) -> NoReturn:
+    close = difflib.get_close_matches(name, records, n=1)
+    raise UnknownTenantError(name, close[0] if close else None)

@@ -1,0 +1,241 @@
+"""gogeta's settings: every one declared here, once, with its help, its unit and its default.
+
+Flags, ``GOGETA_...`` variables, TOML keys and docs/settings.md derive from these fields (kit/options.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import unquote
+
+from gogeta.domain.hosts import split_authority
+from gogeta.domain.quantities import format_duration, parse_duration, parse_size
+from gogeta.domain.upstreams import Endpoint
+from gogeta.kit.options import option
+
+DEFAULT_REGISTRY: Final = "embedded:gogeta.db"
+_ETCD_PORT: Final = 2379
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^/@]*@")
+
+
+def parse_listener(value: object) -> Endpoint:
+    """``host:port``, ``[ipv6]:port`` or ``:port`` (every address). Port 0 takes a free one. Raises ValueError."""
+    if isinstance(value, Endpoint):
+        return value
+    try:
+        host, port = split_authority(str(value))
+    except ValueError as error:
+        raise ValueError(f"expected an address such as 127.0.0.1:8080: {error}") from None
+    if port is None:
+        raise ValueError(f"expected an address with a port such as 127.0.0.1:8080, not {value!r}")
+    return Endpoint(host.strip("[]"), port)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryUrl:
+    """Where the registry is: ``embedded:PATH``, or ``etcd://[user:password@]host:port[,host:port...]``, ``etcds://`` for TLS."""
+
+    scheme: str
+    path: str = ""
+    endpoints: tuple[Endpoint, ...] = ()
+    user: str = ""
+    password: str = ""
+
+    def __str__(self) -> str:
+        """As a person writes it, the password left out."""
+        if self.scheme == "embedded":
+            return f"embedded:{self.path}"
+        user = f"{self.user}:***@" if self.user else ""
+        return f"{self.scheme}://{user}" + ",".join(str(endpoint) for endpoint in self.endpoints)
+
+    __repr__ = __str__
+
+
+def parse_registry(value: object) -> RegistryUrl:
+    """A registry URL. Raises ValueError naming the accepted forms; a password never stands in the message."""
+    if isinstance(value, RegistryUrl):
+        return value
+    text = str(value).strip()
+    shown = _CREDENTIALS.sub("***@", text)
+    forms = "expected embedded:PATH, etcd://host:port[,host:port...] or etcds://..."
+    scheme, colon, rest = text.partition(":")
+    if not colon:
+        raise ValueError(f"{forms}, not {shown!r}")
+    if scheme == "embedded":
+        path = rest.removeprefix("//")
+        if not path:
+            raise ValueError(f"{forms}: the path is missing")
+        return RegistryUrl("embedded", path=path)
+    if scheme not in ("etcd", "etcds") or not rest.startswith("//"):
+        raise ValueError(f"{forms}, not {shown!r}")
+    credentials, at, hosts = rest[2:].rstrip("/").rpartition("@")
+    user, _, password = credentials.partition(":") if at else ("", "", "")
+    endpoints = []
+    for part in hosts.split(","):
+        try:
+            host, port = split_authority(part)
+        except ValueError as error:
+            raise ValueError(f"{forms}: {error}") from None
+        if not host:
+            raise ValueError(f"{forms}, not {shown!r}")
+        endpoints.append(Endpoint(host.strip("[]"), port or _ETCD_PORT))
+    return RegistryUrl(scheme, endpoints=tuple(endpoints), user=unquote(user), password=unquote(password))
+
+
+def whole(minimum: int, maximum: int = 2**31) -> Callable[[object], int]:
+    """A parser of whole numbers from ``minimum`` to ``maximum``."""
+
+    def parse(value: object) -> int:
+        try:
+            number = int(str(value))
+        except ValueError:
+            raise ValueError(f"expected a whole number, not {value!r}") from None
+        if isinstance(value, bool) or not minimum <= number <= maximum:
+            raise ValueError(f"expected a whole number from {minimum} to {maximum}, not {value!r}")
+        return number
+
+    return parse
+
+
+def one_of(*choices: str) -> Callable[[object], str]:
+    """A parser of one word of a closed set."""
+
+    def parse(value: object) -> str:
+        word = str(value).strip().lower()
+        if word not in choices:
+            raise ValueError(f"expected {', '.join(choices[:-1])} or {choices[-1]}, not {value!r}")
+        return word
+
+    return parse
+
+
+def text(value: object) -> str:
+    """A parser of any text."""
+    return str(value)
+
+
+def duration(default: float, **declaration: Any) -> Any:  # noqa: ANN401 - a field's declaration
+    """Declare a setting in seconds."""
+    return option(default, parse=parse_duration, show=format_duration, metavar="DURATION", **declaration)
+
+
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistrySettings:
+    """Where the registry is, and how it is spoken to. Shared by every command."""
+
+    registry: RegistryUrl = option(
+        parse_registry(DEFAULT_REGISTRY),
+        help="The registry: embedded:PATH for one machine, etcd://HOST:PORT[,HOST:PORT...] for many, etcds:// for TLS.",
+        parse=parse_registry,
+        metavar="URL",
+        section="Registry",
+    )
+    registry_ca: str = option(
+        "", help="PEM file of the authority that signed etcd's certificates.", parse=text, metavar="FILE", section="Registry"
+    )
+    registry_cert: str = option(
+        "", help="PEM file of our client certificate for etcd.", parse=text, metavar="FILE", section="Registry"
+    )
+    registry_key: str = option(
+        "", help="PEM file of that certificate's private key.", parse=text, metavar="FILE", section="Registry"
+    )
+    registry_password_file: str = option(
+        "",
+        help="File with the password of the user named in the registry URL, so that it need not stand in the URL.",
+        parse=text,
+        metavar="FILE",
+        section="Registry",
+    )
+    registry_timeout: float = duration(3.0, help="Longest wait for one answer of the registry.", section="Registry")
+    log_level: str = option(
+        "info",
+        help="Least severe messages to log.",
+        parse=one_of(*LOG_LEVELS),
+        metavar="LEVEL",
+        choices=LOG_LEVELS,
+        section="Logs",
+    )
+    log_format: str = option(
+        "text",
+        help="Readable lines, or one JSON object a line.",
+        parse=one_of("text", "json"),
+        metavar="FORMAT",
+        choices=("text", "json"),
+        section="Logs",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeSettings(RegistrySettings):
+    """What ``gogeta serve`` can be told."""
+
+    listen: Endpoint = option(
+        Endpoint("127.0.0.1", 8080),
+        help="Address on which visitors are served.",
+        parse=parse_listener,
+        metavar="HOST:PORT",
+        section="Listeners",
+    )
+    admin: Endpoint = option(
+        Endpoint("127.0.0.1", 9901),
+        help="Address of health, readiness and metrics. Keep it away from visitors.",
+        parse=parse_listener,
+        metavar="HOST:PORT",
+        section="Listeners",
+    )
+    workers: int = option(
+        1, help="Worker processes, each with a loop of its own on one core.", parse=whole(1, 256), metavar="N", section="Listeners"
+    )
+    max_connections: int = option(
+        20_000, help="Most visitors' connections at once; more are refused with 503.", parse=whole(1), metavar="N", section="Limits"
+    )
+    max_header_bytes: int = option(
+        32 * 1024,
+        help="Longest request or response head; beyond it 431, from a tenant 502.",
+        parse=parse_size,
+        metavar="SIZE",
+        section="Limits",
+    )
+    max_header_fields: int = option(
+        128, help="Most header fields in a head.", parse=whole(1, 10_000), metavar="N", section="Limits"
+    )
+    max_held: int = option(
+        10_000, help="Most requests waiting for tenants to wake, in all; more get 503.", parse=whole(1), metavar="N", section="Limits"
+    )
+    max_held_per_tenant: int = option(
+        2_000, help="Most requests waiting for one tenant to wake; more get 503.", parse=whole(1), metavar="N", section="Limits"
+    )
+    max_idle_upstream: int = option(
+        64, help="Most idle connections kept to one endpoint.", parse=whole(0, 10_000), metavar="N", section="Limits"
+    )
+    header_timeout: float = duration(
+        10.0, help="Longest time to send a request head, from its first byte; then 408.", section="Timeouts"
+    )
+    keep_alive_timeout: float = duration(
+        75.0, help="How long an idle visitor's connection is kept.", section="Timeouts"
+    )
+    connect_timeout: float = duration(3.0, help="Longest time to connect to a tenant.", section="Timeouts")
+    response_timeout: float = duration(
+        60.0, help="Longest wait for a tenant's response head after the request was sent; then 504.", section="Timeouts"
+    )
+    body_timeout: float = duration(
+        60.0, help="Longest pause in a body, either way; upgraded connections are exempt.", section="Timeouts"
+    )
+    upstream_idle_timeout: float = duration(
+        30.0, help="How long an idle connection to a tenant is kept.", section="Timeouts"
+    )
+    drain_timeout: float = duration(
+        30.0, help="After SIGTERM: how long exchanges in flight may go on.", section="Timeouts"
+    )
+    access_interval: float = duration(
+        10.0,
+        help="Most often a tenant's last access is written while it is in use; a tenth of its idle timeout if that is less.",
+        section="Timeouts",
+    )
+

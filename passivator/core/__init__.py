@@ -1,0 +1,1 @@
+"""passivator's decisions, pure: facts and time come in as arguments, actions go out as values."""

@@ -1,0 +1,174 @@
+"""What every runtime driver promises.
+
+A driver knows how one kind of runtime runs a tenant's declaration and how to see what runs; it knows no registry, no
+desired state and no policy. It is level-triggered: what it says is read from the runtime at that moment, and it can be
+restarted at any time and find what it had started. ``tests/drivers`` holds the one suite that all drivers pass.
+
+Rules that all keep:
+
+- One *instance* is one start of one container or process. Its id never comes back, not after a restart of the same
+  container, not when an address or a process id is handed out again.
+- ``start`` while a stop is under way waits for that stop to end and then really starts.
+- ``start`` of what runs, ``stop`` of what does not, ``remove`` of what is not there: done, no error.
+- Endpoints are read from the runtime anew for each instance, never remembered.
+- No call waits for ever; each raises RuntimeUnavailableError after a limit of its own.
+- Calls for one tenant are made one at a time by the caller; calls for different tenants may run in parallel.
+- A call that is cancelled leaves the runtime as it is at that moment; nothing is half remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, Protocol
+
+from gogeta.domain.errors import Fault, GogetaError
+from gogeta.domain.state import Reason, ReasonCode
+from gogeta.domain.tenant import Tenant, TenantName
+from gogeta.domain.upstreams import Endpoint
+
+PREFIX: Final = "gogeta"
+"""First part of the names of what drivers make: containers and networks ``gogeta-NAME``; labels ``gogeta.tenant=NAME``."""
+
+
+class DriverError(GogetaError):
+    """Base of the drivers' errors."""
+
+    fault = Fault.RUNTIME
+
+
+class RuntimeUnavailableError(DriverError):
+    """The runtime did not answer in time, or could not be reached. The same call may be made again."""
+
+    retry_safe = True
+
+
+class StartFailedError(DriverError):
+    """The tenant could not be started, for a reason that is its own (image, command, declaration)."""
+
+    fault = Fault.TENANT
+
+    def __init__(self, code: ReasonCode, message: str, *, hint: str = "") -> None:
+        """``code`` as in the observed state's reason."""
+        super().__init__(message, hint=hint)
+        self.code = code
+
+    @property
+    def reason(self) -> Reason:
+        """As the observed state records it."""
+        return Reason(self.code, self.message)
+
+
+class StopFailedError(DriverError):
+    """It still runs after its grace time and SIGKILL, or the runtime refused to stop it."""
+
+    retry_safe = True
+
+
+class Status(StrEnum):
+    """What the runtime says of a tenant."""
+
+    ABSENT = "absent"
+    """Nothing of it is there."""
+    EXITED = "exited"
+    """It is there and does not run (created and never started, too)."""
+    RUNNING = "running"
+    STOPPING = "stopping"
+    """It is being stopped right now, by us or by anybody."""
+    PAUSED = "paused"
+
+
+class Health(StrEnum):
+    """The runtime's own health check, where one is declared."""
+
+    NONE = "none"
+    STARTING = "starting"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """What the runtime says of one tenant at one moment."""
+
+    status: Status
+    instance: str = ""
+    """Id of the present start; of the last one when it does not run; empty when it never ran."""
+    endpoints: tuple[Endpoint, ...] = ()
+    """Where it may be reached, when it runs."""
+    health: Health = Health.NONE
+    exit_code: int | None = None
+    """Of the last start, when it does not run; negative for a signal where the runtime tells."""
+    out_of_memory: bool = False
+    message: str = ""
+    """The runtime's own words about the last start, if any, or the last lines the process wrote; for operators."""
+
+
+NOTHING: Final = Runtime(status=Status.ABSENT)
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeEvent:
+    """Something may have changed. Without a name: anything may have; look at all of it again."""
+
+    name: TenantName | None = None
+
+
+class Driver(Protocol):
+    """The contract (see the module's docstring)."""
+
+    kind: str
+    """``docker``, ``process``, ``memory``."""
+
+    async def open(self) -> None:
+        """Reach the runtime for the first time; RuntimeUnavailableError when it is not there yet. May be called again."""
+        ...
+
+    async def list(self) -> Mapping[TenantName, Runtime]:
+        """All that we made (or adopted, as far as labels tell) and that the runtime still knows."""
+        ...
+
+    async def inspect(self, tenant: Tenant) -> Runtime:
+        """What the runtime says of it now."""
+        ...
+
+    async def start(self, tenant: Tenant) -> Runtime:
+        """Make it run: create what is missing, create anew what was made from another declaration, resume what is paused.
+
+        Returns when it runs, ready or not. Raises StartFailedError, RuntimeUnavailableError.
+        """
+        ...
+
+    async def stop(self, tenant: Tenant) -> Runtime:
+        """SIGTERM, then SIGKILL after ``tenant.stop_grace`` seconds; returns when it does not run. StopFailedError."""
+        ...
+
+    async def pause(self, tenant: Tenant) -> Runtime:
+        """Freeze it in memory; of what does not run, an error: StopFailedError."""
+        ...
+
+    async def remove(self, name: TenantName) -> None:
+        """Stop and remove all that we made for a tenant, by its name alone: its declaration is gone. Adopted
+        containers are stopped and left.
+        """
+        ...
+
+    async def logs(self, tenant: Tenant, lines: int = 100) -> str:
+        """The last lines it wrote; empty when there are none."""
+        ...
+
+    def events(self) -> AsyncGenerator[RuntimeEvent, None]:
+        """Hints that something changed, as they come, for ever. After every gap (a restart of the runtime, a lost
+        connection) first an event without a name. Raises RuntimeUnavailableError when the runtime cannot be reached.
+        """
+        ...
+
+    @property
+    def runtime_endpoints(self) -> tuple[Endpoint, ...]:
+        """Addresses of the runtime's own API where those are TCP; nothing may point at them."""
+        ...
+
+    async def close(self) -> None:
+        """Let go. Containers stay as they are; local processes end, because nobody would look after them."""
+        ...
