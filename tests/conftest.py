@@ -1,12 +1,24 @@
 """Hooks and fixtures of the whole test run. The fixtures themselves live in `tests.rig`, which documents them."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 import uvloop
 
+from tests.rig.fixtures import *  # noqa: F403  # its __all__ is the list of fixtures
+from tests.rig.missing import summary
 from tests.rig.virtual_time import VirtualTimeLoop
+
+# Which marker the use of a fixture brings along.
+_MARKER_OF_FIXTURE = {
+    "chromium": "browser",
+    "docker": "docker",
+    "etcd": "etcd",
+    "etcd_cluster": "etcd",
+    "make_etcd": "etcd",
+}
 
 
 def pytest_asyncio_loop_factories(
@@ -20,3 +32,31 @@ def pytest_asyncio_loop_factories(
     if item.get_closest_marker("uvloop"):
         return {"uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the parts they use, and run the end-to-end ones last: a unit test says more about a fault."""
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if marker := _MARKER_OF_FIXTURE.get(fixture):
+                item.add_marker(marker)
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)
+
+
+def _not_run(config: pytest.Config) -> str | None:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return summary(reporter.stats.get("skipped", [])) if reporter else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """In CI every part must be there: a run that left tests out for want of one has failed."""
+    if os.environ.get("CI") and session.exitstatus == pytest.ExitCode.OK and _not_run(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    return (yield)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """One line about the tests that did not run for want of a part."""
+    if line := _not_run(config):
+        terminalreporter.write_line(line, red=bool(os.environ.get("CI")), yellow=True)

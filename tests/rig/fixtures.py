@@ -1,0 +1,90 @@
+"""The fixtures: thin handles on the parts in this package, each with the life time it promises."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.rig.certificates import CertificateAuthority
+from tests.rig.etcd import EtcdCluster, EtcdFactory, EtcdServer, need_etcd
+from tests.rig.programs import ProcessRack
+from tests.rig.run_folder import RunFolder, clear_dead_runs
+
+__all__ = [
+    "certificates",
+    "etcd",
+    "etcd_cluster",
+    "etcd_cluster_of_the_run",
+    "etcd_of_the_run",
+    "make_etcd",
+    "processes",
+    "run_folder",
+]
+
+
+@pytest.fixture(scope="session")
+def run_folder() -> Iterator[RunFolder]:
+    """The folder of this run. At the end, anything that a fixture left behind is removed and fails the run."""
+    clear_dead_runs()
+    folder = RunFolder()
+    yield folder
+    if left := folder.clear():
+        raise AssertionError("left behind by the run:\n" + "\n".join(left))
+
+
+@pytest.fixture
+def processes(run_folder: RunFolder) -> Iterator[ProcessRack]:
+    """Starts programs; ends them with the test, and fails it when one misbehaved."""
+    rack = ProcessRack(run_folder)
+    yield rack
+    rack.end()
+
+
+@pytest.fixture(scope="session")
+def certificates(run_folder: RunFolder) -> CertificateAuthority:
+    """A throw-away certificate authority."""
+    return CertificateAuthority(run_folder.subfolder("certificates"))
+
+
+@pytest.fixture(scope="session")
+def etcd_of_the_run(run_folder: RunFolder) -> Iterator[EtcdServer]:
+    """The one server that the tests with `etcd` share."""
+    need_etcd()
+    server = EtcdServer(run_folder)
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def etcd(etcd_of_the_run: EtcdServer) -> EtcdServer:
+    """One node, healthy and empty, whatever an earlier test did to it."""
+    etcd_of_the_run.start(wait=False)
+    etcd_of_the_run.resume()
+    etcd_of_the_run.wait_healthy()
+    etcd_of_the_run.wipe()
+    return etcd_of_the_run
+
+
+@pytest.fixture(scope="session")
+def etcd_cluster_of_the_run(run_folder: RunFolder) -> Iterator[EtcdCluster]:
+    """The three nodes that the tests with `etcd_cluster` share."""
+    need_etcd()
+    cluster = EtcdCluster(run_folder)
+    yield cluster
+    cluster.remove()
+
+
+@pytest.fixture
+def etcd_cluster(etcd_cluster_of_the_run: EtcdCluster) -> EtcdCluster:
+    """Three nodes, healthy and empty, whatever an earlier test did to them."""
+    etcd_cluster_of_the_run.start()
+    etcd_cluster_of_the_run.wipe()
+    return etcd_cluster_of_the_run
+
+
+@pytest.fixture
+def make_etcd(run_folder: RunFolder, certificates: CertificateAuthority) -> Iterator[EtcdFactory]:
+    """Makes further servers, ended with the test."""
+    need_etcd()
+    factory = EtcdFactory(run_folder, certificates)
+    yield factory
+    factory.remove()
