@@ -51,12 +51,13 @@ class Problem:
     """One thing wrong with an input.
 
     ``path`` leads to it from the outside in, e.g. ``("tenants", 0, "hosts", 1)``; ``message`` says what was expected
-    and, where there is one, the nearest valid name. ``line`` is the one-based line in the file when there is a file.
+    and, where there is one, the nearest valid name. ``line`` and ``column`` count from one and are known only of files.
     """
 
     path: tuple[str | int, ...]
     message: str
     line: int | None = None
+    column: int | None = None
 
     @property
     def field(self) -> str:

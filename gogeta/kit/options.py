@@ -50,7 +50,14 @@ def option(  # noqa: PLR0913 - one keyword each for what a setting declares
         default=default,
         metadata={
             _KEY: Option(
-                name="", default=default, help=help, parse=parse, show=show, metavar=metavar, choices=choices, section=section
+                name="",
+                default=default,
+                help=help,
+                parse=parse,
+                show=show,
+                metavar=metavar,
+                choices=choices,
+                section=section,
             )
         },
     )
