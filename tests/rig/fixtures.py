@@ -5,18 +5,22 @@ from collections.abc import Iterator
 import pytest
 
 from tests.rig.certificates import CertificateAuthority
+from tests.rig.docker import DockerEngine, make_engine
 from tests.rig.etcd import EtcdCluster, EtcdFactory, EtcdServer, need_etcd
 from tests.rig.programs import ProcessRack
 from tests.rig.run_folder import RunFolder, clear_dead_runs
 
 __all__ = [
     "certificates",
+    "docker",
+    "docker_of_the_run",
     "etcd",
     "etcd_cluster",
     "etcd_cluster_of_the_run",
     "etcd_of_the_run",
     "make_etcd",
     "processes",
+    "python_image",
     "run_folder",
 ]
 
@@ -88,3 +92,26 @@ def make_etcd(run_folder: RunFolder, certificates: CertificateAuthority) -> Iter
     factory = EtcdFactory(run_folder, certificates)
     yield factory
     factory.remove()
+
+
+@pytest.fixture(scope="session")
+def docker_of_the_run(run_folder: RunFolder) -> Iterator[DockerEngine]:
+    """The one engine that the tests with `docker` share."""
+    engine = make_engine(run_folder)
+    yield engine
+    engine.remove()
+
+
+@pytest.fixture
+def docker(docker_of_the_run: DockerEngine) -> Iterator[DockerEngine]:
+    """An engine that answers and is empty but for its images; what the test makes in it goes with the test."""
+    yield docker_of_the_run
+    docker_of_the_run.resume()
+    docker_of_the_run.start()
+    docker_of_the_run.clear()
+
+
+@pytest.fixture(scope="session")
+def python_image(docker_of_the_run: DockerEngine) -> str:
+    """The name of an image with this Python and aiohttp."""
+    return docker_of_the_run.make_python_image()

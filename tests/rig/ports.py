@@ -15,7 +15,7 @@ import time
 FIRST_PORT = 20000
 LAST_PORT = 29999
 
-_claims: dict[int, socket.socket] = {}
+_claims: dict[str, socket.socket] = {}
 _candidates = random.Random(os.getpid()).sample(range(FIRST_PORT, LAST_PORT + 1), k=LAST_PORT - FIRST_PORT + 1)
 
 
@@ -28,21 +28,33 @@ def free_port() -> int:
     raise RuntimeError(f"no free port between {FIRST_PORT} and {LAST_PORT}")
 
 
-def _claim(port: int) -> bool:
-    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+def claim(name: str) -> bool:
+    """Claim a name for this process among all runs on this machine; False when another one, or this one, has it."""
+    holder = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        claim.bind(f"\0gogeta-rig-port-{port}")
+        holder.bind(f"\0gogeta-rig-{name}")
     except OSError:
-        claim.close()
+        holder.close()
+        return False
+    _claims[name] = holder
+    return True
+
+
+def release(name: str) -> None:
+    """Give a claimed name back."""
+    _claims.pop(name).close()
+
+
+def _claim(port: int) -> bool:
+    if not claim(f"port-{port}"):
         return False
     # Bound on all addresses and without SO_REUSEADDR: refuses also a port in TIME_WAIT or bound on one address only.
     with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
         try:
             probe.bind(("0.0.0.0", port))
         except OSError:
-            claim.close()
+            release(f"port-{port}")
             return False
-    _claims[port] = claim
     return True
 
 

@@ -6,6 +6,8 @@ what was left over is found: by this run at its end, and, should this run be kil
 
 import contextlib
 import fcntl
+import ipaddress
+import json
 import os
 import shutil
 import signal
@@ -20,7 +22,7 @@ MARK = "TEST_RIG_RUN"
 
 _PREFIX = "gogeta-rig-"
 _LOCK = "lock"
-_LINKS = "links"
+_NETWORK = "network"
 
 
 class RunFolder:
@@ -40,10 +42,9 @@ class RunFolder:
         """This process's environment, with the mark."""
         return {**os.environ, MARK: str(self.path)}
 
-    def note_link(self, name: str) -> None:
-        """Remember a network interface that has to go with the run."""
-        with (self.path / _LINKS).open("a") as notes:
-            notes.write(f"{name}\n")
+    def note_network(self, network: ipaddress.IPv4Network) -> None:
+        """Remember a range of addresses whose network interfaces have to go with the run."""
+        (self.path / _NETWORK).write_text(str(network))
 
     def clear(self) -> list[str]:
         """End and remove all that is left, and say what it was: nothing, if every fixture did its work."""
@@ -54,18 +55,20 @@ class RunFolder:
 
 def clear_folder(path: Path) -> list[str]:
     """End and remove all that a run left in and around its folder, and say what it was."""
-    left = []
-    with contextlib.suppress(OSError):
-        for link in (path / _LINKS).read_text().split():
-            if Path("/sys/class/net", link).exists():
-                left.append(f"network interface {link}")
-                subprocess.run(["ip", "link", "delete", link], check=False, capture_output=True)
     processes = list(marked_processes(path))
-    left += [f"process {pid}: {_command_line(pid)}" for pid in processes]
+    left = [f"process {pid}: {_command_line(pid)}" for pid in processes]
     _end(processes)
+    with contextlib.suppress(OSError):
+        for link in _links_in(ipaddress.IPv4Network((path / _NETWORK).read_text())):
+            left.append(f"network interface {link}")
+            subprocess.run(["ip", "link", "delete", link], check=False, capture_output=True)
     for mount_point in mounts_below(path):
         left.append(f"mount {mount_point}")
         subprocess.run(["umount", "--lazy", mount_point], check=False, capture_output=True)
+    for group in control_groups(path):
+        left.append(f"control group {group}")
+        with contextlib.suppress(OSError):
+            group.rmdir()
     shutil.rmtree(path, ignore_errors=True)
     if path.exists():
         left.append(f"folder {path}")
@@ -99,6 +102,22 @@ def marked_processes(path: Path) -> Iterator[int]:
             ancestor = parents[ancestor]
         if ancestor in marked:
             yield pid
+
+
+def control_groups(path: Path) -> list[Path]:
+    """The control groups of a run's containers, innermost first. They are named after the run's folder."""
+    tops = [top for pattern in (path.name, f"*/{path.name}") for top in Path("/sys/fs/cgroup").glob(pattern)]
+    groups = [group for top in tops for group in (top, *top.rglob("*")) if group.is_dir()]
+    return sorted(groups, key=lambda group: len(group.parts), reverse=True)
+
+
+def _links_in(network: ipaddress.IPv4Network) -> list[str]:
+    listing = subprocess.run(["ip", "-json", "-4", "address"], check=False, capture_output=True, text=True).stdout
+    return [
+        link["ifname"]
+        for link in json.loads(listing or "[]")
+        if any(ipaddress.IPv4Address(address["local"]) in network for address in link.get("addr_info", ()))
+    ]
 
 
 def mounts_below(path: Path) -> list[str]:
