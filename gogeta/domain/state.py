@@ -128,6 +128,20 @@ class Member:
     listeners: tuple[Endpoint, ...] = ()
     runtime: tuple[Endpoint, ...] = ()
     """Endpoints of the container runtime it drives, where those are TCP."""
+    driver: str = ""
+    """The kind of driver a passivator has: tells whether anybody runs a tenant of that kind."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspicion:
+    """A proxy's hint that a started tenant did not accept a connection: passivator, look at it now."""
+
+    __pydantic_config__ = _LENIENT
+
+    instance: str
+    """The instance that was tried, so that a hint about an earlier one says nothing about the present one."""
+    at: int = 0
+    by: str = ""
 
 
 ASLEEP: Final = DesiredState(state=Desired.PASSIVATED)

@@ -18,6 +18,8 @@ DESIRED: Final = STATE + "desired/"
 OBSERVED: Final = STATE + "observed/"
 ACCESS: Final = ROOT + "access/"
 MEMBERS: Final = ROOT + "members/"
+SUSPECTS: Final = ROOT + "suspects/"
+"""Hints from proxies that a tenant does not answer; passivator looks at it at once and deletes the key."""
 GENERATION: Final = ROOT + "generation"
 """Written with every change of declarations and compared before it: two applies at once cannot both claim a host."""
 
@@ -40,6 +42,11 @@ def observed_key(name: str) -> str:
 def access_key(name: str) -> str:
     """The key of its last access."""
     return ACCESS + name
+
+
+def suspect_key(name: str) -> str:
+    """The key of a hint that it does not answer."""
+    return SUSPECTS + name
 
 
 def member_key(kind: str, member: str) -> str:

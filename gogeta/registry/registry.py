@@ -6,6 +6,7 @@ Every write to the registry goes through here, so this file is the list of all w
 - desired state: ``change_desired`` (wakers, operators) and ``passivate`` (the idle policy), by compare-and-set;
 - observed state: ``observe`` and ``forget``, by passivator alone;
 - last access: ``record_accesses``, by proxies alone;
+- hints that a tenant does not answer: ``suspect`` by proxies, ``clear_suspect`` by passivator;
 - members: ``announce``, each process its own key, under a lease.
 
 Errors of the store (``RegistryUnavailableError`` and its kin) pass through everywhere.
@@ -22,7 +23,17 @@ from typing import Final, NoReturn
 
 from gogeta.domain.errors import InvalidInputError, TransitionRefusedError, UnknownTenantError
 from gogeta.domain.lifecycle import Cause, Desired, next_desired
-from gogeta.domain.state import ASLEEP, DesiredState, Judgement, LastAccess, Member, ObservedState, TenantRecord
+from gogeta.domain.state import (
+    ASLEEP,
+    NEVER_SEEN,
+    DesiredState,
+    Judgement,
+    LastAccess,
+    Member,
+    ObservedState,
+    Suspicion,
+    TenantRecord,
+)
 from gogeta.domain.tenant import Tenant, TenantName, find_conflict
 from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import wall_ms
@@ -99,7 +110,10 @@ class Registry:
             first = before if first is None else first
             named = {tenant.name for tenant in tenants}
             claimed = {
-                host: record.name for record in before.values() if record.name not in named for host in record.tenant.hosts
+                host: record.name
+                for record in before.values()
+                if record.name not in named
+                for host in record.tenant.hosts
             }
             if (conflict := find_conflict(claimed, tenants)) is not None:
                 raise conflict
@@ -109,18 +123,20 @@ class Registry:
                 return Applied(
                     created=tuple(tenant.name for tenant in tenants if tenant.name not in first),
                     changed=tuple(
-                        tenant.name for tenant in tenants if tenant.name in first and first[tenant.name].tenant != tenant
+                        tenant.name
+                        for tenant in tenants
+                        if tenant.name in first and first[tenant.name].tenant != tenant
                     ),
                     unchanged=tuple(
-                        tenant.name for tenant in tenants if tenant.name in first and first[tenant.name].tenant == tenant
+                        tenant.name
+                        for tenant in tenants
+                        if tenant.name in first and first[tenant.name].tenant == tenant
                     ),
                 )
         raise RegistryError("others kept changing tenants at the same time", hint="try again in a moment")
 
     async def _write(self, created: Iterable[Tenant], changed: Iterable[Tenant], generation: int) -> bool:
-        groups: list[list[Put | Delete]] = [
-            [Put(keys.tenant_key(tenant.name), encode(tenant))] for tenant in changed
-        ]
+        groups: list[list[Put | Delete]] = [[Put(keys.tenant_key(tenant.name), encode(tenant))] for tenant in changed]
         asleep = encode(DesiredState(state=Desired.PASSIVATED, by=self.by, since=wall_ms()))
         for tenant in created:
             group: list[Put | Delete] = [Put(keys.tenant_key(tenant.name), encode(tenant))]
@@ -235,9 +251,7 @@ class Registry:
 
         ``wakes`` is carried over from the desired state that was judged.
         """
-        desired = DesiredState(
-            state=Desired.PASSIVATED, cause=Cause.IDLE, by=self.by, since=wall_ms(), wakes=wakes
-        )
+        desired = DesiredState(state=Desired.PASSIVATED, cause=Cause.IDLE, by=self.by, since=wall_ms(), wakes=wakes)
         result = await self.store.commit(
             [Put(keys.desired_key(name), encode(desired))],
             [
@@ -247,22 +261,60 @@ class Registry:
         )
         return DesiredChange(desired, result.revision, changed=True) if result.happened else None
 
-    async def observe(self, name: str, observed: ObservedState, revision: int) -> int | None:
+    async def observe(
+        self, name: str, observed: ObservedState, revision: int, *, desired_revision: int | None = None
+    ) -> int | None:
         """Write what a tenant is, over the value of ``revision`` (0: none); the new revision.
 
-        None when another revision is there: somebody else writes too, and the caller has to look again.
+        With ``desired_revision`` only if the desired state is still that one: a stop announces itself so, and a wake is
+        either before it (then there is no stop) or after it (then its proxy has seen ``stopping`` already). None when
+        another revision is there: the caller has to look again.
         """
-        result = await self.store.commit(
-            [Put(keys.observed_key(name), encode(observed))], [Guard(keys.observed_key(name), revision)]
-        )
+        guards = [Guard(keys.observed_key(name), revision)]
+        if desired_revision is not None:
+            guards.append(Guard(keys.desired_key(name), desired_revision))
+        result = await self.store.commit([Put(keys.observed_key(name), encode(observed))], guards)
         if result.happened:
             return result.revision
         return None
 
+    async def observed(self, name: str) -> tuple[ObservedState, int]:
+        """What is written about a tenant as of now, and its revision; what cannot be read counts as never seen."""
+        entry = await self.store.get(keys.observed_key(name))
+        if entry is None:
+            return NEVER_SEEN, 0
+        try:
+            return decode(ObservedState, entry.value, what=entry.key), entry.revision
+        except InvalidInputError as error:
+            logger.warning("overwriting %s", error)
+            return NEVER_SEEN, entry.revision
+
+    async def declared(self, name: str) -> bool:
+        """Whether there is a declaration as of now, readable or not."""
+        return await self.store.get(keys.tenant_key(name)) is not None
+
+    async def suspect(self, name: str, instance: str) -> None:
+        """A proxy's hint that this instance of a started tenant does not accept connections.
+
+        Callers write at most one per tenant in a few seconds; only the latest is kept.
+        """
+        await self.store.commit(
+            [Put(keys.suspect_key(name), encode(Suspicion(instance=instance, at=wall_ms(), by=self.by)))]
+        )
+
+    async def clear_suspect(self, name: str) -> None:
+        """The hint was followed."""
+        await self.store.commit([Delete(keys.suspect_key(name))])
+
     async def forget(self, name: str) -> None:
         """Remove the states of a tenant whose declaration is gone (and stays gone: it is compared)."""
         await self.store.commit(
-            [Delete(keys.desired_key(name)), Delete(keys.observed_key(name)), Delete(keys.access_key(name))],
+            [
+                Delete(keys.desired_key(name)),
+                Delete(keys.observed_key(name)),
+                Delete(keys.access_key(name)),
+                Delete(keys.suspect_key(name)),
+            ],
             [Guard(keys.tenant_key(name), 0)],
         )
 
