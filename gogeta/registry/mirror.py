@@ -87,7 +87,7 @@ class Mirror:
                     for change in changes.changes:
                         self._sink.changed(change)
                     self.revision = max(self.revision, changes.revision)
-                raise RegistryUnavailableError("the watch ended")  # noqa: TRY301 - one place for all its ends
+                raise RegistryUnavailableError("the watch ended")
             except CompactedError:
                 logger.info("history of %s was compacted: listing again", self._prefix)
                 listed = False

@@ -39,7 +39,7 @@ class _Parts:
 class Records:
     """All tenants as the registry has them.
 
-    ``reset`` takes a listing of ``keys.STATE``, ``apply`` a change under it; both return the names whose record changed.
+    ``reset`` takes a listing of ``keys.STATE``, ``apply_all`` changes under it; both return the names that changed.
     """
 
     by_name: dict[TenantName, TenantRecord] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Records:
         return tuple(name for name, parts in self._parts.items() if parts.tenant is None and parts.observed_revision)
 
     def observed_revision(self, name: str) -> int:
-        """Revision of the observed state's key, whether or not there is a declaration; 0 when the key does not exist."""
+        """Revision of the observed state's key, with or without a declaration; 0 when the key does not exist."""
         parts = self._parts.get(TenantName(name))
         return parts.observed_revision if parts else 0
 

@@ -1,14 +1,15 @@
 """What every store promises: an ordered key-value space with revisions, compare-and-set, leases and watches.
 
-The contract follows etcd's data model, because etcd is the strongest store behind it; a store that cannot keep a promise
-here is not a store. It knows keys and bytes and nothing of tenants. ``tests/registry`` holds the one suite that all
-implementations pass.
+The contract follows etcd's data model, because etcd is the strongest store behind it; a store that cannot keep a
+promise here is not a store. It knows keys and bytes and nothing of tenants. ``tests/registry`` holds the one suite that
+all implementations pass.
 
 - A *revision* is a positive integer that grows by at least one with every commit that changes anything; all changes of
   one commit carry the same revision. 0 stands for "does not exist".
 - A *listing* is of one moment: it is consistent however many pages it took.
 - A *watch* from revision R yields every change after R exactly once and in order, or raises; it never skips silently.
 - No call waits for ever: each has a limit of its own, and raises RegistryUnavailableError after it.
+- A key is text of one character or more. What others wrote and is no UTF-8 comes as Python's surrogate escapes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from gogeta.domain.errors import Fault, GogetaError
 
 MAX_OPERATIONS: Final = 128
 """Most operations in one commit (etcd's default limit)."""
+MAX_COMMIT_BYTES: Final = 1024 * 1024
+"""Most bytes of keys and values in one commit (etcd's default limit is 1.5 MiB of its own encoding)."""
 
 
 class RegistryError(GogetaError):
@@ -32,8 +35,8 @@ class RegistryError(GogetaError):
 class RegistryUnavailableError(RegistryError):
     """No answer within the limit, from any endpoint. Reads and idempotent writes may be made again.
 
-    ``unknown`` is True when a guarded commit was sent and its answer lost: it may or may not have happened, so the caller
-    reads again and compares.
+    ``unknown`` is True when a guarded commit was sent and its answer lost: it may or may not have happened, so the
+    caller reads again and compares.
     """
 
     retry_safe = True
@@ -128,10 +131,31 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A guard did not hold; nothing happened. ``current`` are the guarded entries as they are (missing ones left out)."""
+    """A guard did not hold; nothing happened. ``current``: the guarded entries as they are, missing ones left out."""
 
     happened: ClassVar[Literal[False]] = False
     current: tuple[Entry, ...]
+
+
+def check_commit(operations: Sequence[Put | Delete], guards: Sequence[Guard]) -> None:
+    """What every store checks before a commit.
+
+    Raises ValueError for our own mistakes (too many operations, a key twice, an empty key), RegistryRefusedError for
+    values that are too large together.
+    """
+    if not 1 <= len(operations) <= MAX_OPERATIONS or len(guards) > MAX_OPERATIONS:
+        raise ValueError(f"expected 1 to {MAX_OPERATIONS} operations and as many guards, not {len(operations)}")
+    names = [operation.key for operation in operations]
+    if len(set(names)) != len(names):
+        raise ValueError("a key stands twice in one commit")
+    if not all(names) or not all(guard.key for guard in guards):
+        raise ValueError("a key is empty")
+    size = sum(len(item.key) + (len(item.value) if isinstance(item, Put) else 0) for item in operations)
+    if size > MAX_COMMIT_BYTES:
+        raise RegistryRefusedError(
+            f"a commit of {size} bytes is too large, at most {MAX_COMMIT_BYTES} are written at once",
+            hint="write fewer or smaller values",
+        )
 
 
 class Store(Protocol):
@@ -148,8 +172,9 @@ class Store(Protocol):
     async def commit(self, operations: Sequence[Put | Delete], guards: Sequence[Guard] = ()) -> Committed | Refused:
         """All operations or none, if all guards hold.
 
-        At most MAX_OPERATIONS operations, no key twice (ValueError). After RegistryUnavailableError with ``unknown`` the
-        commit may have happened. An unguarded commit is retried by the store itself where that is idempotent.
+        At most MAX_OPERATIONS operations, no key twice (ValueError); at most MAX_COMMIT_BYTES (RegistryRefusedError).
+        After RegistryUnavailableError with ``unknown`` the commit may have happened. An unguarded commit is retried by
+        the store itself where that is idempotent.
         """
         ...
 
