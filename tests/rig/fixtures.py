@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.rig.certificates import CertificateAuthority
+from tests.rig.chromium import Chromium, need_chromium
 from tests.rig.docker import DockerEngine, make_engine
 from tests.rig.etcd import EtcdCluster, EtcdFactory, EtcdServer, need_etcd
 from tests.rig.programs import ProcessRack
@@ -12,6 +13,7 @@ from tests.rig.run_folder import RunFolder, clear_dead_runs
 
 __all__ = [
     "certificates",
+    "chromium",
     "docker",
     "docker_of_the_run",
     "etcd",
@@ -115,3 +117,9 @@ def docker(docker_of_the_run: DockerEngine) -> Iterator[DockerEngine]:
 def python_image(docker_of_the_run: DockerEngine) -> str:
     """The name of an image with this Python and aiohttp."""
     return docker_of_the_run.make_python_image()
+
+
+@pytest.fixture(scope="session")
+def chromium(run_folder: RunFolder) -> Chromium:
+    """Starts browsers."""
+    return need_chromium(run_folder)

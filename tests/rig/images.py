@@ -144,7 +144,8 @@ def _add_python(tar: tarfile.TarFile, busybox: Path) -> None:
         subfolders[:] = [name for name in subfolders if name not in _LEFT_OUT and not name.startswith("config-")]
         for file in files:
             source = Path(folder, file)
-            if stat.S_ISREG(source.stat().st_mode) and source.suffix != ".a":
+            # Byte code for `python -O` and archives for linking are half of its size and of no use here.
+            if stat.S_ISREG(source.stat().st_mode) and not file.endswith((".opt-1.pyc", ".opt-2.pyc", ".a")):
                 add(source, str(source))
     # The standard library's extension modules may live apart from it.
     for source in Path(sysconfig.get_path("platstdlib"), "lib-dynload").glob("*.so"):
