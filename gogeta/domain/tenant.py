@@ -7,6 +7,7 @@ stores and what the API will speak, so a field is described here once.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, NewType, cast
@@ -231,14 +232,21 @@ def read_tenants(data: object, *, what: str) -> tuple[Tenant, ...]:
     Raises InvalidInputError (every problem, each with its path), among them names used twice, and hosts claimed by two
     tenants (both named).
     """
-    tenants = read(TenantsFile, {} if data is None else data, what=what).tenants
+    data = {} if data is None else data
     found: list[Problem] = []
+    try:
+        tenants = list(enumerate(read(TenantsFile, data, what=what).tenants))
+    except InvalidInputError as error:
+        found.extend(error.problems)
+        tenants = _readable(data, what)
     names: dict[str, int] = {}
     claims: dict[str, str] = {}
-    for index, tenant in enumerate(tenants):
+    for index, tenant in tenants:
         if tenant.name in names:
             found.append(
-                Problem(("tenants", index, "name"), f"{tenant.name!r} is already the name of tenants[{names[tenant.name]}]")
+                Problem(
+                    ("tenants", index, "name"), f"{tenant.name!r} is already the name of tenants[{names[tenant.name]}]"
+                )
             )
         names.setdefault(tenant.name, index)
         for place, host in enumerate(tenant.hosts):
@@ -248,7 +256,17 @@ def read_tenants(data: object, *, what: str) -> tuple[Tenant, ...]:
                 found.append(Problem(("tenants", index, "hosts", place), conflict.message))
     if found:
         raise InvalidInputError(what, tuple(found))
-    return tenants
+    return tuple(tenant for _, tenant in tenants)
+
+
+def _readable(data: object, what: str) -> list[tuple[int, Tenant]]:
+    # One bad tenant must not hide what is wrong between the others: all problems are told at once.
+    items = data.get("tenants") if isinstance(data, dict) else None
+    readable = []
+    for index, item in enumerate(items if isinstance(items, list) else ()):
+        with contextlib.suppress(InvalidInputError):
+            readable.append((index, read_tenant(item, what=what)))
+    return readable
 
 
 def tenant_to_data(tenant: Tenant) -> dict[str, Any]:

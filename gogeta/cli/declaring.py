@@ -1,0 +1,103 @@
+"""What is wrong between a tenants file and the registry, and what applying it changes. Pure but for two reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gogeta.cli.local_addresses import local_addresses
+from gogeta.cli.tenants_file import TenantsFile
+from gogeta.domain.errors import HostConflictError, Problem
+from gogeta.domain.state import Member, TenantRecord
+from gogeta.domain.tenant import Tenant, TenantName, tenant_to_data
+from gogeta.domain.upstreams import Endpoint, Forbidden
+from gogeta.registry.registry import Registry
+
+Result = Literal["created", "changed", "unchanged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What applying does to one tenant."""
+
+    name: str
+    result: Result
+    fields: tuple[str, ...] = ()
+    """What changes, as the file has it: ``idle_timeout``, ``docker.image``."""
+
+
+async def check(file: TenantsFile, registry: Registry, listeners: Iterable[Endpoint] = ()) -> list[Difference]:
+    """What applying ``file`` would change. Raises InvalidInputError, with every problem, when it may not be applied.
+
+    ``listeners``: further listeners of ours that no upstream may be, besides those announced in the registry.
+    """
+    records = (await registry.load()).by_name
+    forbidden = forbidden_upstreams(await registry.members(), registry.store.endpoints, listeners)
+    problems = [*conflicts(file.tenants, records), *refused_upstreams(file.tenants, forbidden)]
+    if problems:
+        raise file.refuse(problems)
+    return differences(file.tenants, records)
+
+
+def forbidden_upstreams(
+    members: Iterable[Member], registry: Iterable[tuple[str, int]], listeners: Iterable[Endpoint] = ()
+) -> Forbidden:
+    """The addresses that no upstream may have, as far as they are known now."""
+    members = tuple(members)
+    return Forbidden(
+        listeners=frozenset({*listeners, *(endpoint for member in members for endpoint in member.listeners)}),
+        registry=frozenset(Endpoint(host, port) for host, port in registry),
+        runtime=frozenset(endpoint for member in members for endpoint in member.runtime),
+        local=local_addresses(),
+    )
+
+
+def conflicts(tenants: Sequence[Tenant], records: Mapping[TenantName, TenantRecord]) -> list[Problem]:
+    """Hosts of ``tenants`` that another tenant of the registry has, which the file does not declare anew."""
+    named = {tenant.name for tenant in tenants}
+    claimed = {
+        host: record.name for record in records.values() if record.name not in named for host in record.tenant.hosts
+    }
+    return [
+        Problem(("tenants", index, "hosts", place), HostConflictError(host, claimed[host], tenant.name).message)
+        for index, tenant in enumerate(tenants)
+        for place, host in enumerate(tenant.hosts)
+        if host in claimed
+    ]
+
+
+def refused_upstreams(tenants: Sequence[Tenant], forbidden: Forbidden) -> list[Problem]:
+    """Upstreams of ``tenants`` that a rule forbids; the message is the rule."""
+    return [
+        Problem(("tenants", index, "upstreams", place), rule)
+        for index, tenant in enumerate(tenants)
+        for place, endpoint in enumerate(tenant.upstreams)
+        if (rule := forbidden.rule_against(endpoint)) is not None
+    ]
+
+
+def differences(tenants: Sequence[Tenant], records: Mapping[TenantName, TenantRecord]) -> list[Difference]:
+    """What applying ``tenants`` changes, in their order."""
+    return [_difference(tenant, records.get(tenant.name)) for tenant in tenants]
+
+
+def _difference(tenant: Tenant, before: TenantRecord | None) -> Difference:
+    if before is None:
+        return Difference(tenant.name, "created")
+    if before.tenant == tenant:
+        return Difference(tenant.name, "unchanged")
+    old, new = _flat(tenant_to_data(before.tenant)), _flat(tenant_to_data(tenant))
+    fields = [name for name in dict.fromkeys((*new, *old)) if old.get(name) != new.get(name)]
+    return Difference(tenant.name, "changed", tuple(fields))
+
+
+def _flat(data: Mapping[str, Any]) -> dict[str, Any]:
+    # Two levels, as a person names a field: docker.image, but not docker.env.PATH.
+    flat: dict[str, Any] = {}
+    for name, value in data.items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{inner}": part for inner, part in value.items()})
+        else:
+            flat[name] = value
+    return flat
