@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
     """The wheel as it would be published."""
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
@@ -21,7 +22,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
         capture_output=True,
     )
     (built,) = folder.glob("*.whl")
-    return zipfile.ZipFile(built)
+    with zipfile.ZipFile(built) as wheel:
+        yield wheel
 
 
 def test_every_file_of_both_packages_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:

@@ -41,6 +41,7 @@ def test_a_traceback_fails_the_test(run_folder: RunFolder) -> None:
 
 
 def test_nothing_of_a_rack_stays(run_folder: RunFolder) -> None:
+    before = set(marked_processes(run_folder.path))
     rack = ProcessRack(run_folder)
     program = rack.python(
         "-c",
@@ -48,9 +49,8 @@ def test_nothing_of_a_rack_stays(run_folder: RunFolder) -> None:
         "subprocess.Popen(['sleep', '1000']); print('ready', flush=True); signal.pause()",
     )
     program.wait_for_line("ready")
-    started = set(marked_processes(run_folder.path))
     program.kill()
-    orphans = set(marked_processes(run_folder.path)) & started
+    orphans = set(marked_processes(run_folder.path)) - before
     assert len(orphans) == 1
     rack.end()
     assert not orphans & set(marked_processes(run_folder.path))

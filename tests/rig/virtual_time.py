@@ -3,8 +3,9 @@
 A test that sleeps an hour takes no time and ends at exactly 3600.0. `looptime` (PyPI) was looked at: it patches every
 loop of the run and counts idle iterations in real time; this one is a loop of its own, for the tests that ask for it.
 
-Threads of `run_in_executor` are waited for in real time (their work takes none of the virtual). Real sockets get a
-short real wait before each jump, which is a courtesy and no promise: tests of real connections belong on a real loop.
+Threads of `run_in_executor` are waited for in real time (their work takes none of the virtual); other threads are not
+seen. Real sockets get a short real wait before each jump, which is a courtesy and no promise: tests of real
+connections belong on a real loop.
 When nothing can ever happen again (no timer, no thread, no socket), the loop says so instead of hanging.
 """
 
@@ -102,6 +103,16 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         future: asyncio.Future[_T] = super().run_in_executor(executor, func, *args)
         future.add_done_callback(self._thread_done)
         return future
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """As the original; the threads are waited for in real time, for as long as they take."""
+        with self._busy_lock:
+            self._busy += 1
+        try:
+            await super().shutdown_default_executor()
+        finally:
+            with self._busy_lock:
+                self._busy -= 1
 
     def _thread_done(self, _future: asyncio.Future[Any], /) -> None:
         with self._busy_lock:
