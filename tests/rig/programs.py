@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tests.rig.ports import accepts
@@ -132,8 +132,19 @@ class Program:
         self._process.wait(10)
 
     def pause(self) -> None:
-        """Freeze it (SIGSTOP): its sockets stay open and silent."""
+        """Freeze it (SIGSTOP), and wait until all its threads are: its sockets stay open and silent."""
         self.signal(signal.SIGSTOP)
+        deadline = time.monotonic() + 5
+        while set(self._thread_states()) - {"T"}:
+            if time.monotonic() > deadline:
+                raise ProgramFailed(self._report("does not freeze"))
+            time.sleep(0.002)
+
+    def _thread_states(self) -> Iterator[str]:
+        for thread in Path(f"/proc/{self.pid}/task").glob("*/stat"):
+            # A thread may end while it is looked at.
+            with contextlib.suppress(OSError):
+                yield thread.read_text().rpartition(")")[2].split()[0]
 
     def resume(self) -> None:
         """Thaw it (SIGCONT)."""
