@@ -102,6 +102,16 @@ class Sources:
             return Value(self.file.data[option.name], self.file.source("", option.name))
         return None
 
+    def explicit(self, option: Option) -> Any:  # noqa: ANN401 - a setting may have any type
+        """A setting's value where a source says something, None where its default holds. Raises SettingsError."""
+        said = self.find(option)
+        if said is None:
+            return None
+        try:
+            return option.parse(said.raw)
+        except ValueError as error:
+            raise SettingsError((Problem((said.source,), str(error)),)) from None
+
     def load(self, settings: type[T], *, tables: Sequence[str] = (), defaults: Mapping[str, Any] | None = None) -> T:
         """A settings class filled from all sources. Raises SettingsError with every problem of it.
 

@@ -1,0 +1,217 @@
+"""What a tenant's record looks like: as JSON for programs, and as words for people.
+
+The JSON shape is public (docs/cli.md): members are added, never renamed or removed. Everything printed for people has
+its control characters escaped: values come from a registry that others write to.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from typing import Any, Final
+
+import click
+
+from gogeta.domain.lifecycle import Desired, Observed
+from gogeta.domain.quantities import format_duration
+from gogeta.domain.state import DesiredState, LastAccess, ObservedState, TenantRecord
+from gogeta.domain.tenant import tenant_to_data
+from gogeta.kit.clock import rfc3339
+
+STATES: Final = ("passivated", "stopped", "starting", "started", "stopping", "paused", "failed", "routed")
+"""The words of the STATE column."""
+_COLOURS: Final = {
+    "started": "green",
+    "routed": "green",
+    "failed": "red",
+    "passivated": "blue",
+    "stopped": "bright_black",
+}
+
+
+def state_word(record: TenantRecord) -> str:
+    """Desired and observed state as the one word that a person looks for in a list."""
+    if record.tenant.routed_only:
+        return "routed"
+    if record.observed.state is not Observed.STOPPED:
+        return record.observed.state.value
+    # Nothing runs: then it matters what is meant to be.
+    return "starting" if record.desired.state is Desired.STARTED else record.desired.state.value
+
+
+def to_data(record: TenantRecord, access: LastAccess | None) -> dict[str, Any]:
+    """The whole record as JSON-able data."""
+    return {
+        "name": record.name,
+        "state": state_word(record),
+        "hosts": list(record.tenant.hosts),
+        "runs": record.tenant.driver or "upstreams",
+        "meets": record.meeting.value,
+        "endpoints": [endpoint.authority for endpoint in record.endpoints],
+        "idle_timeout": record.tenant.idle_timeout,
+        "last_access": None
+        if access is None
+        else {"at": rfc3339(access.at), "by": access.by, "in_flight": access.in_flight},
+        "desired": None if record.tenant.routed_only else _desired(record.desired),
+        "observed": None if record.tenant.routed_only else _observed(record.observed),
+        "declaration": tenant_to_data(record.tenant),
+    }
+
+
+def _desired(desired: DesiredState) -> dict[str, Any]:
+    return {
+        "state": desired.state.value,
+        "since": _time(desired.since),
+        "cause": desired.cause.value if desired.cause else None,
+        "by": desired.by,
+        "wakes": desired.wakes,
+    }
+
+
+def _observed(observed: ObservedState) -> dict[str, Any]:
+    reason = observed.reason
+    return {
+        "state": observed.state.value,
+        "since": _time(observed.since),
+        "phase": observed.phase or None,
+        "phases": [{"name": phase.name, "ms": phase.ms} for phase in observed.phases],
+        "reason": None
+        if reason is None
+        else {"code": reason.code.value, "message": reason.message, "retry_at": _time(reason.retry_at)},
+        "wakes": observed.wakes,
+    }
+
+
+def _time(milliseconds: int | None) -> str | None:
+    return rfc3339(milliseconds) if milliseconds else None
+
+
+def print_json(data: object) -> None:
+    """JSON on standard output, indented; ASCII, so that no terminal acts upon it."""
+    click.echo(json.dumps(data, indent=2))
+
+
+def printable(text: str) -> str:
+    """``text`` with everything escaped that a terminal would act upon."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def age(now: int, then: int) -> str:
+    """How long ago, in the one or two units that matter: ``5s``, ``3m``, ``2h10m``, ``4d``; ``-`` for never."""
+    if not then:
+        return "-"
+    seconds = max(0, (now - then) // 1000)
+    if seconds < 60:
+        return f"{seconds}s"
+    if seconds < 3600:
+        return f"{seconds // 60}m"
+    if seconds < 86400:
+        return format_duration(seconds // 60 * 60)
+    return f"{seconds // 86400}d"
+
+
+def took(milliseconds: float) -> str:
+    """A length of time as people read it: ``85 ms``, ``1.24 s``."""
+    return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.2f} s"
+
+
+def row(record: TenantRecord, access: LastAccess | None, now: int) -> tuple[str, ...]:
+    """A tenant's line in the list; see ``COLUMNS``."""
+    observed, desired = record.observed, record.desired
+    since = 0 if record.tenant.routed_only else max(observed.since, desired.since)
+    reason = observed.reason if observed.state is Observed.FAILED else None
+    return (
+        record.name,
+        state_word(record),
+        age(now, since),
+        "-" if access is None else age(now, access.at),
+        "-" if record.tenant.routed_only else format_duration(record.tenant.idle_timeout),
+        printable(",".join(record.tenant.hosts)),
+        printable(f"{reason.code.value}: {reason.message}") if reason else "",
+    )
+
+
+COLUMNS: Final = ("NAME", "STATE", "FOR", "LAST ACCESS", "IDLE AFTER", "HOSTS", "REASON")
+
+
+def print_table(rows: list[tuple[str, ...]]) -> None:
+    """The list: coloured and fitted on a terminal; plain columns, nothing cut off, anywhere else."""
+    used = [index for index, title in enumerate(COLUMNS) if title != "REASON" or any(line[index] for line in rows)]
+    titles, lines = [COLUMNS[index] for index in used], [[line[index] for index in used] for line in rows]
+    if sys.stdout.isatty():
+        _print_rich(titles, lines)
+        return
+    widths = [max(len(line[column]) for line in [titles, *lines]) for column in range(len(titles))]
+    for line in (titles, *lines):
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def _print_rich(titles: list[str], lines: list[list[str]]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(*titles, box=None, pad_edge=False, header_style="bold")
+    for title, column in zip(titles, table.columns, strict=True):
+        column.overflow = "fold"
+        column.no_wrap = title not in ("HOSTS", "REASON")
+    for line in lines:
+        state = Text(line[1], style=_COLOURS.get(line[1], "yellow"))
+        table.add_row(Text(line[0], style="bold"), state, *(Text(cell) for cell in line[2:]))
+    Console().print(table)
+
+
+def details(record: TenantRecord, access: LastAccess | None, now: int) -> Iterable[tuple[str, str]]:
+    """One tenant in full, as titles and values."""
+    observed, desired, tenant = record.observed, record.desired, record.tenant
+    yield "name", record.name
+    yield "state", state_word(record)
+    yield "hosts", ", ".join(tenant.hosts)
+    if tenant.routed_only:
+        yield "runs", "elsewhere: routed only, never woken and never put to sleep"
+    else:
+        yield "runs", tenant.driver or ""
+        yield "desired", desired.state.value + _since(now, desired.since) + _because(desired)
+        yield "observed", observed.state.value + _since(now, observed.since)
+        yield "idle after", format_duration(tenant.idle_timeout)
+    if observed.reason is not None:
+        retry = f"; tried again at {rfc3339(observed.reason.retry_at)}" if observed.reason.retry_at else ""
+        yield "reason", f"{observed.reason.code.value}: {observed.reason.message}{retry}"
+    yield "endpoints", ", ".join(endpoint.authority for endpoint in record.endpoints) or "none now"
+    if access is None:
+        yield "last access", "never"
+    else:
+        flying = f", {access.in_flight} open" if access.in_flight else ""
+        yield "last access", f"{age(now, access.at)} ago ({rfc3339(access.at)}) through {access.by or '?'}{flying}"
+    if observed.phase and observed.state is Observed.STARTING:
+        yield "under way", observed.phase
+    if observed.phases:
+        total = sum(phase.ms for phase in observed.phases)
+        steps = ", ".join(f"{phase.name} {took(phase.ms)}" for phase in observed.phases)
+        yield "last start", f"{took(total)}: {steps}"
+    if desired.wakes:
+        yield "wakes", str(desired.wakes)
+
+
+def _since(now: int, then: int) -> str:
+    return f", for {age(now, then)} ({rfc3339(then)})" if then else ""
+
+
+def _because(desired: DesiredState) -> str:
+    parts = [
+        part
+        for part in (desired.cause.value if desired.cause else "", f"by {desired.by}" if desired.by else "")
+        if part
+    ]
+    return f", {' '.join(parts)}" if parts else ""
+
+
+def print_details(pairs: Iterable[tuple[str, str]]) -> None:
+    """Titles and values, one pair a line."""
+    lines = list(pairs)
+    width = max(len(title) for title, _ in lines)
+    for title, value in lines:
+        colour = _COLOURS.get(value) if title == "state" else None
+        click.echo(f"{title.ljust(width)}  " + click.style(printable(value), fg=colour))

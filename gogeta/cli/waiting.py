@@ -1,0 +1,201 @@
+"""Waiting for a tenant to become what it was asked to be, and telling about it meanwhile.
+
+``judge`` is the decision, pure: from the record as it is to what that means for whoever waits. ``wait_until`` feeds it
+with the registry's changes. When nobody is there who could carry the wish out, that is said at once, not after the
+timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final, NoReturn, Protocol, assert_never
+
+from gogeta.domain.lifecycle import Desired, Meeting, Observed
+from gogeta.domain.quantities import format_duration
+from gogeta.domain.state import Member, Phase, Reason, ReasonCode, TenantRecord
+from gogeta.domain.tenant import TenantName
+from gogeta.kit.clock import rfc3339
+from gogeta.kit.exits import CommandError, ExitStatus
+from gogeta.kit.tasks import Tasks
+from gogeta.registry.mirror import TenantMirror
+from gogeta.registry.registry import DesiredChange, Registry
+from gogeta.registry.store import RegistryError
+
+CONTROLLER: Final = "passivator"
+"""The kind of member that carries wishes out."""
+_LOOK_FOR_CONTROLLERS_EVERY: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """It is what it was asked to be."""
+
+    record: TenantRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The runtime tried, and it did not work."""
+
+    reason: Reason | None
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """Somebody wants something else of it now."""
+
+    record: TenantRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Its declaration was removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Not yet; the finished steps and the one under way."""
+
+    record: TenantRecord
+    phases: tuple[Phase, ...] = ()
+    phase: str = ""
+
+
+Outcome = Reached | Failed | Overtaken | Gone | Pending
+
+
+def judge(record: TenantRecord | None, asked: DesiredChange) -> Outcome:
+    """What ``record`` means for somebody who asked for ``asked``."""
+    if record is None:
+        return Gone()
+    wanted, observed = asked.desired.state, record.observed
+    if record.desired.state is not wanted and record.desired_revision > asked.revision:
+        return Overtaken(record)
+    # A failure of an earlier start says nothing about this one; with every wake the number grows.
+    ours = observed.wakes >= asked.desired.wakes
+    if wanted is Desired.STARTED:
+        if record.meeting is Meeting.FORWARD:
+            return Reached(record)
+        if observed.state is Observed.FAILED and ours:
+            return Failed(observed.reason)
+        return Pending(record, observed.phases, observed.phase) if ours else Pending(record)
+    if observed.state is Observed.STOPPED:
+        return Reached(record)
+    if observed.state is Observed.FAILED and observed.reason and observed.reason.code is ReasonCode.STOP_FAILED:
+        return Failed(observed.reason)
+    return Pending(record)
+
+
+class Progress(Protocol):
+    """Who is told while we wait."""
+
+    def pending(self, pending: Pending) -> None:
+        """The tenant as it is now; called again with every change."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Something that a person should know."""
+        ...
+
+
+async def wait_until(
+    registry: Registry, record: TenantRecord, asked: DesiredChange, progress: Progress, timeout: float
+) -> TenantRecord:
+    """Wait until the tenant is what was asked; its record then. Raises CommandError when that does not happen."""
+    name = TenantName(record.name)
+    mirror, changed = TenantMirror(registry.store), asyncio.Event()
+    mirror.subscribe(lambda changed_name, _, __: changed.set() if changed_name == name else None)
+    last: Outcome = Pending(record)
+    async with Tasks("waiting") as tasks:
+        tasks.start(mirror.source.run(), "mirror")
+        tasks.start(_look_for_controllers(registry, record, progress), "controllers")
+        try:
+            async with asyncio.timeout(timeout):
+                await mirror.source.wait_synced()
+                while True:
+                    changed.clear()
+                    last = judge(mirror.records.get(name), asked)
+                    match last:
+                        case Reached(reached):
+                            return reached
+                        case Pending():
+                            progress.pending(last)
+                        case Failed() | Overtaken() | Gone():
+                            raise _refusal(name, last)
+                        case _:
+                            assert_never(last)
+                    await changed.wait()
+        except TimeoutError:
+            raise _too_late(name, last, asked, mirror.source.last_error, timeout) from None
+
+
+def _refusal(name: str, outcome: Failed | Overtaken | Gone) -> CommandError:
+    match outcome:
+        case Gone():
+            return CommandError(f"tenant {name!r} was removed meanwhile")
+        case Overtaken(record):
+            desired = record.desired
+            who = (desired.by or "somebody") + (f" ({desired.cause.value})" if desired.cause else "")
+            return CommandError(
+                f"tenant {name!r} is to be {desired.state.value} now: {who} changed it meanwhile",
+                status=ExitStatus.REFUSED,
+                hint=f"`gogeta tenants {name}` shows it",
+            )
+        case Failed(None):
+            return CommandError(f"tenant {name!r} failed, and no reason was recorded")
+        case Failed(reason):
+            assert reason is not None  # noqa: S101 - the case above
+            retry = f"; it is tried again at {rfc3339(reason.retry_at)}" if reason.retry_at else ""
+            return CommandError(
+                f"tenant {name!r} failed: {reason.message} ({reason.code.value})",
+                hint=f"`gogeta tenants {name}` shows more{retry}",
+            )
+        case _:
+            assert_never(outcome)
+
+
+def _too_late(
+    name: str, last: Outcome, asked: DesiredChange, trouble: RegistryError | None, timeout: float
+) -> CommandError:
+    waited = format_duration(timeout)
+    if trouble is not None:
+        return CommandError(
+            f"after {waited} nothing is known of tenant {name!r}: the registry does not answer: {trouble.message}",
+            status=ExitStatus.TIMED_OUT,
+            hint="what was asked for stays asked for",
+        )
+    at = last.record.observed.state.value if isinstance(last, Pending) else "unknown"
+    step = f" ({last.phase})" if isinstance(last, Pending) and last.phase else ""
+    goal = "started" if asked.desired.state is Desired.STARTED else "stopped"
+    return CommandError(
+        f"tenant {name!r} is not {goal} after {waited}: it is {at}{step}",
+        status=ExitStatus.TIMED_OUT,
+        hint=f"it stays asked for; `gogeta tenants {name}` shows how it goes on",
+    )
+
+
+async def _look_for_controllers(registry: Registry, record: TenantRecord, progress: Progress) -> NoReturn:
+    told = ""
+    while True:
+        try:
+            missing = missing_controller(await registry.members(), record)
+        except RegistryError:
+            # The mirror beside us waits this out and logs it.
+            missing = told
+        if missing and missing != told:
+            progress.warn(missing)
+        told = missing
+        await asyncio.sleep(_LOOK_FOR_CONTROLLERS_EVERY)
+
+
+def missing_controller(members: tuple[Member, ...], record: TenantRecord) -> str:
+    """Why nobody will carry out a wish about the tenant; empty when somebody will."""
+    controllers = [member for member in members if member.kind == CONTROLLER]
+    verb = "start" if record.desired.state is not Desired.STARTED else "start or stop"
+    if not controllers:
+        return f"no passivator is running, so nothing will {verb} it; `passivator` or `gogeta up` runs one"
+    driver = record.tenant.driver
+    if not any(member.driver in ("", driver) for member in controllers):
+        return f"no running passivator has the {driver} driver, so nothing will {verb} it"
+    return ""
