@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import logging
 import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -32,7 +31,6 @@ from gogeta.registry.store import (
 )
 
 T = TypeVar("T")
-logger = logging.getLogger(__name__)
 
 _LOOK_EVERY: Final = 0.02
 _END_LEASES_EVERY: Final = 50
@@ -49,7 +47,7 @@ class _Worker:
 
     def __init__(self, file: EmbeddedFile) -> None:
         self._file = file
-        self._jobs: queue.Queue[Callable[[], None] | None] = queue.Queue(_MAX_WAITING)
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._look: Look | None = None
         self._seen: Position | None = None
         self._looks = 0
@@ -59,6 +57,8 @@ class _Worker:
 
     def submit(self, work: Callable[[], T]) -> concurrent.futures.Future[T]:
         """Queue ``work``. Raises queue.Full."""
+        if self._jobs.qsize() >= _MAX_WAITING:
+            raise queue.Full
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
 
         def job() -> None:
@@ -71,7 +71,7 @@ class _Worker:
             else:
                 future.set_result(result)
 
-        self._jobs.put_nowait(job)
+        self._jobs.put(job)
         return future
 
     def look(self, look: Look | None) -> None:
@@ -81,11 +81,7 @@ class _Worker:
 
     def stop(self) -> None:
         """End the thread when it has done what is queued, and close the file."""
-        try:
-            self._jobs.put_nowait(None)
-        except queue.Full:
-            # It has thousands of calls to do first; it is a daemon, and the file needs no farewell.
-            logger.warning("left %s open: it is too busy to be closed", self._file)
+        self._jobs.put(None)
 
     def join(self, timeout: float) -> None:
         """Wait for its end."""

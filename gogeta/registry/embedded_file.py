@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gogeta.registry.keyspace import key_bytes, key_text, range_end
 from gogeta.registry.store import (
     Change,
     Changes,
@@ -85,22 +86,6 @@ class Position:
 
     revision: int
     compacted: int
-
-
-def key_bytes(key: str) -> bytes:
-    """A key as it is stored."""
-    return key.encode("utf-8", "surrogateescape")
-
-
-def key_text(key: bytes) -> str:
-    """A key as it is read."""
-    return key.decode("utf-8", "surrogateescape")
-
-
-def range_end(prefix: bytes) -> bytes | None:
-    """The first key after all keys that begin with ``prefix``; None when there is none."""
-    stem = prefix.rstrip(b"\xff")
-    return stem[:-1] + bytes((stem[-1] + 1,)) if stem else None
 
 
 def boot_id() -> str:

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from typing import NoReturn, Protocol
 
-from gogeta.domain.state import TenantRecord
+from gogeta.domain.state import ObservedState, TenantRecord
 from gogeta.domain.tenant import TenantName
 from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import monotonic
@@ -135,9 +135,9 @@ class TenantMirror:
         """Names with an observed state and no declaration."""
         return self._records.leftovers
 
-    def observed_revision(self, name: str) -> int:
-        """Revision of the observed state's key; 0 when it does not exist."""
-        return self._records.observed_revision(name)
+    def observed(self, name: str) -> tuple[ObservedState, int]:
+        """The observed state and its key's revision (0: there is none), whether or not there is a declaration."""
+        return self._records.observed(name)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call ``subscriber`` on every change from now on; the returned function ends that."""

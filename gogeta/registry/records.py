@@ -52,10 +52,10 @@ class Records:
         """Names that have states and no declaration: removed tenants that passivator has yet to clean up."""
         return tuple(name for name, parts in self._parts.items() if parts.tenant is None and parts.observed_revision)
 
-    def observed_revision(self, name: str) -> int:
-        """Revision of the observed state's key, with or without a declaration; 0 when the key does not exist."""
+    def observed(self, name: str) -> tuple[ObservedState, int]:
+        """The observed state and its key's revision (0: there is none), whether or not there is a declaration."""
         parts = self._parts.get(TenantName(name))
-        return parts.observed_revision if parts else 0
+        return (parts.observed, parts.observed_revision) if parts else (NEVER_SEEN, 0)
 
     def reset(self, listing: Listing) -> set[TenantName]:
         """Become what the listing says; keys it does not have are gone."""
