@@ -29,7 +29,7 @@ from gogeta.domain.tenant import Tenant, TenantName
 from gogeta.domain.upstreams import Endpoint
 
 PREFIX: Final = "gogeta"
-"""First part of the names of what drivers make: containers and networks ``gogeta-NAME``; labels ``gogeta.tenant=NAME``."""
+"""First part of the names of what drivers make: containers and networks ``gogeta-NAME``, labels ``gogeta.tenant``."""
 
 
 class DriverError(GogetaError):
@@ -122,7 +122,10 @@ class Driver(Protocol):
     """``docker``, ``process``, ``memory``."""
 
     async def open(self) -> None:
-        """Reach the runtime for the first time; RuntimeUnavailableError when it is not there yet. May be called again."""
+        """Reach the runtime for the first time; RuntimeUnavailableError when it is not there yet.
+
+        May be called again. The other calls do it themselves when it was not done.
+        """
         ...
 
     async def list(self) -> Mapping[TenantName, Runtime]:
@@ -134,9 +137,11 @@ class Driver(Protocol):
         ...
 
     async def start(self, tenant: Tenant) -> Runtime:
-        """Make it run: create what is missing, create anew what was made from another declaration, resume what is paused.
+        """Make it run: create what is missing, resume what is paused.
 
-        Returns when it runs, ready or not. Raises StartFailedError, RuntimeUnavailableError.
+        What does not run and was made from another declaration is created anew; what runs or is paused goes on as it
+        is, whatever the declaration says now. Returns when it runs, ready or not. Raises StartFailedError,
+        RuntimeUnavailableError.
         """
         ...
 
@@ -149,8 +154,9 @@ class Driver(Protocol):
         ...
 
     async def remove(self, name: TenantName) -> None:
-        """Stop and remove all that we made for a tenant, by its name alone: its declaration is gone. Adopted
-        containers are stopped and left.
+        """Stop and remove all that we made for a tenant, by its name alone: its declaration is gone.
+
+        Adopted containers are left as they are: without the declaration nobody knows them.
         """
         ...
 
@@ -159,8 +165,11 @@ class Driver(Protocol):
         ...
 
     def events(self) -> AsyncGenerator[RuntimeEvent, None]:
-        """Hints that something changed, as they come, for ever. After every gap (a restart of the runtime, a lost
-        connection) first an event without a name. Raises RuntimeUnavailableError when the runtime cannot be reached.
+        """Hints that something changed, as they come, for ever.
+
+        The first event of each iteration, and the first after every gap (a restart of the runtime, a lost connection),
+        has no name: look at all of it again. Raises RuntimeUnavailableError when the runtime cannot be reached, or is
+        no longer; the caller waits and iterates anew.
         """
         ...
 
