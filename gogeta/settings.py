@@ -5,6 +5,7 @@ Flags, ``GOGETA_...`` variables, TOML keys and docs/settings.md derive from thes
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,6 +84,21 @@ def parse_registry(value: object) -> RegistryUrl:
             raise ValueError(f"{forms}, not {shown!r}")
         endpoints.append(Endpoint(host.strip("[]"), port or _ETCD_PORT))
     return RegistryUrl(scheme, endpoints=tuple(endpoints), user=unquote(user), password=unquote(password))
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def parse_networks(value: object) -> tuple[Network, ...]:
+    """Networks from a list, or from text with commas between. Raises ValueError naming the one that is none."""
+    items = value if isinstance(value, list | tuple) else [part for part in str(value).split(",") if part.strip()]
+    networks = []
+    for item in items:
+        try:
+            networks.append(ipaddress.ip_network(str(item).strip()))
+        except ValueError as error:
+            raise ValueError(f"expected networks such as 10.0.0.0/8,::1/128, not {item!r} ({error})") from None
+    return tuple(networks)
 
 
 def whole(minimum: int, maximum: int = 2**31) -> Callable[[object], int]:
@@ -232,6 +248,14 @@ class ServeSettings(RegistrySettings):
     )
     drain_timeout: float = duration(
         30.0, help="After SIGTERM: how long exchanges in flight may go on.", section="Timeouts"
+    )
+    trusted_proxies: tuple[Network, ...] = option(
+        (),
+        help="Networks of proxies in front whose X-Forwarded-* and Forwarded fields are believed, e.g. 10.0.0.0/8,::1/128.",
+        parse=parse_networks,
+        show=lambda networks: ",".join(str(network) for network in networks),
+        metavar="CIDR[,CIDR...]",
+        section="Forwarding",
     )
     access_interval: float = duration(
         10.0,

@@ -1,0 +1,182 @@
+"""Composition: which parts a running gogeta is made of, in which order they start, and in which they end.
+
+``run_serve`` is the proxy alone; ``run_up`` is the proxy with controllers in one process, for one machine. Both return the
+program's exit status and raise GogetaError for what an operator has to mend.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+import uvloop
+from prometheus_client import CollectorRegistry
+
+from gogeta.admin.metrics import ProxyCollector
+from gogeta.domain.state import Member
+from gogeta.domain.tenant import Tenant
+from gogeta.domain.upstreams import Endpoint, Forbidden
+from gogeta.kit.admin_site import AdminSite
+from gogeta.kit.backoff import Backoff
+from gogeta.kit.clock import wall_ms
+from gogeta.kit.signals import stop_requested
+from gogeta.kit.tasks import Tasks
+from gogeta.net.forwarder import Proxy
+from gogeta.net.server import Server
+from gogeta.registry.mirror import TenantMirror
+from gogeta.registry.opening import open_store
+from gogeta.registry.registry import Registry
+from gogeta.registry.store import RegistryUnavailableError, Store
+from gogeta.settings import ServeSettings
+
+logger = logging.getLogger(__name__)
+
+
+class Controller(Protocol):
+    """A controller that can run beside the proxy (entry point group ``gogeta.controllers``)."""
+
+    name: str
+
+    async def run(
+        self,
+        settings: Any,  # noqa: ANN401 - each controller has its own class of settings
+        store: Store,
+        *,
+        metrics: CollectorRegistry,
+        ready: Callable[[str, str | None], None],
+    ) -> None:
+        """Run until cancelled; ``ready`` is told of each of its problems by name, and None when it is over."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a started proxy tells those who started it."""
+
+    listen: Endpoint
+    admin: Endpoint
+
+
+def run_serve(settings: ServeSettings) -> int:
+    """Run the proxy until SIGTERM or SIGINT; 0 when everything in flight had finished, 1 when some was cut."""
+    return _run(_serve(settings, None, (), lambda _: None))
+
+
+def run_up(
+    settings: ServeSettings,
+    tenants: Sequence[Tenant] | None,
+    controllers: Sequence[tuple[Controller, Any]],
+    started: Callable[[Running], None] = lambda _: None,
+) -> int:
+    """Run the proxy and controllers in one process; ``tenants`` are applied first.
+
+    ``started`` is called once visitors are served, with the addresses really taken.
+    """
+    return _run(_serve(settings, tenants, controllers, started))
+
+
+def _run(work: Coroutine[Any, Any, int]) -> int:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+async def _serve(
+    settings: ServeSettings,
+    tenants: Sequence[Tenant] | None,
+    controllers: Sequence[tuple[Controller, Any]],
+    started: Callable[[Running], None],
+) -> int:
+    member = f"{socket.gethostname()}-{os.getpid()}"
+    store = open_store(settings)
+    metrics = CollectorRegistry()
+    site = AdminSite(settings.admin, metrics, "gogeta")
+    try:
+        async with Tasks("gogeta") as tasks:
+            registry = Registry(store, f"gogeta/{member}")
+            mirror = TenantMirror(store)
+            proxy = Proxy(settings, registry, _forbidden(settings, store), tasks)
+            mirror.subscribe(proxy.fleet.changed)
+            metrics.register(ProxyCollector(proxy, mirror))
+            server = Server(proxy, settings.listen)
+            stop = stop_requested()
+            await site.start()
+            site.ready("routes", "the routes have not been read from the registry yet")
+            await server.start()
+            running = Running(replace(settings.listen, port=server.port), site.endpoint)
+            logger.info("serving on %s, admin on %s, registry %s", running.listen, running.admin, settings.registry)
+            tasks.start(mirror.source.run(), "mirror")
+            tasks.start(_watch_readiness(site, mirror, proxy), "readiness")
+            tasks.start(proxy.activity.run(), "activity")
+            listeners = (running.listen, running.admin)
+            tasks.start(
+                registry.announce(Member(kind="gogeta", id=member, since=wall_ms(), listeners=listeners)), "announce"
+            )
+            if tenants is not None:
+                applying = tasks.start(_apply(registry, tenants), "apply")
+                if await first_done(applying, stop):
+                    return 0
+            for controller, chosen in controllers:
+                work = controller.run(chosen, store, metrics=metrics, ready=site.ready)
+                tasks.start(work, controller.name)
+            started(running)
+            await stop.wait()
+            site.ready("draining", "this process is shutting down")
+            logger.info("draining for up to %.0f s", settings.drain_timeout)
+            cut = await server.drain(settings.drain_timeout)
+            await proxy.activity.flush(proxy.loop_time(), everything=True)
+            if cut:
+                logger.warning("%d exchanges did not finish in time and were cut", cut)
+            return 1 if cut else 0
+    finally:
+        await site.stop()
+        await store.close()
+
+
+def _forbidden(settings: ServeSettings, store: Store) -> Forbidden:
+    return Forbidden(
+        listeners=frozenset({settings.listen, settings.admin}),
+        registry=frozenset(Endpoint(host, port) for host, port in store.endpoints),
+    )
+
+
+async def first_done(work: asyncio.Task[None], stop: asyncio.Event) -> bool:
+    """Wait for the work, or for the stop; True when the stop came first. What the work raised is raised here."""
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((work, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if work.done():
+        work.result()
+    return not work.done()
+
+
+async def _apply(registry: Registry, tenants: Sequence[Tenant]) -> None:
+    """Apply the tenants of a file, as soon as the registry is there."""
+    backoff = Backoff(first=0.2, limit=5.0)
+    while True:
+        try:
+            applied = await registry.apply(tenants)
+        except RegistryUnavailableError as error:
+            logger.warning("the tenants cannot be applied yet, trying again: %s", error)
+            await asyncio.sleep(backoff.next())
+        else:
+            logger.info(
+                "tenants: %d created, %d changed, %d unchanged",
+                len(applied.created),
+                len(applied.changed),
+                len(applied.unchanged),
+            )
+            return
+
+
+async def _watch_readiness(site: AdminSite, mirror: TenantMirror, proxy: Proxy) -> None:
+    """Ready once the routes are loaded. A registry that goes away later does not take a proxy out of service: it still
+    serves every route it knows.
+    """
+    await mirror.source.wait_synced()
+    proxy.loaded = True
+    site.ready("routes", None)

@@ -1,0 +1,161 @@
+"""Header fields that a proxy must not pass on as they are, as tables.
+
+Hop-by-hop fields belong to one connection (RFC 9110 section 7.6.1); framing fields are written anew from what was parsed
+(RFC 9112 section 6); forwarding fields say who the visitor is and are ours to write. Everything else passes through byte
+for byte.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, auto
+from typing import Final
+
+
+class Kind(IntEnum):
+    """How a field is treated; ``PASS`` is everything that is not listed."""
+
+    PASS = 0
+    DROP = auto()
+    HOST = auto()
+    LENGTH = auto()
+    CODING = auto()
+    CONNECTION = auto()
+    UPGRADE = auto()
+    TE = auto()
+    EXPECT = auto()
+    FORWARDING = auto()
+    REQUEST_ID = auto()
+    TRAILER = auto()
+    DATE = auto()
+    KEEP_UPGRADING = auto()
+    """Passed on only with an upgrade."""
+
+
+FORWARDING: Final = (
+    b"x-forwarded-for",
+    b"x-forwarded-proto",
+    b"x-forwarded-host",
+    b"x-forwarded-port",
+    b"x-forwarded-server",
+    b"x-real-ip",
+    b"forwarded",
+)
+
+REQUEST: Final[dict[bytes, Kind]] = {
+    b"host": Kind.HOST,
+    b"content-length": Kind.LENGTH,
+    b"transfer-encoding": Kind.CODING,
+    b"connection": Kind.CONNECTION,
+    b"upgrade": Kind.UPGRADE,
+    b"te": Kind.TE,
+    b"expect": Kind.EXPECT,
+    b"trailer": Kind.TRAILER,
+    b"keep-alive": Kind.DROP,
+    b"proxy-connection": Kind.DROP,
+    b"proxy-authorization": Kind.DROP,
+    b"proxy-authenticate": Kind.DROP,
+    b"http2-settings": Kind.DROP,
+    b"x-request-id": Kind.REQUEST_ID,
+    **dict.fromkeys(FORWARDING, Kind.FORWARDING),
+    # WSGI and CGI fold "_" and "-" together, so these would reach the application under our own names.
+    **{name.replace(b"-", b"_"): Kind.DROP for name in (*FORWARDING, b"x-request-id") if b"-" in name},
+}
+
+RESPONSE: Final[dict[bytes, Kind]] = {
+    b"content-length": Kind.LENGTH,
+    b"transfer-encoding": Kind.CODING,
+    b"connection": Kind.CONNECTION,
+    b"upgrade": Kind.KEEP_UPGRADING,
+    b"keep-alive": Kind.DROP,
+    b"proxy-connection": Kind.DROP,
+    b"te": Kind.DROP,
+    b"trailer": Kind.TRAILER,
+    b"date": Kind.DATE,
+}
+
+_PROTECTED: Final = frozenset(
+    {
+        b"close",
+        b"keep-alive",
+        b"upgrade",
+        b"te",
+        b"host",
+        b"content-length",
+        b"content-type",
+        b"transfer-encoding",
+        b"cookie",
+        b"set-cookie",
+        b"authorization",
+        b"cache-control",
+        b"x-request-id",
+        *FORWARDING,
+    }
+)
+"""Names that ``Connection`` cannot take out: they are treated by their own rule, or taking them out is an attack."""
+
+NOT_IN_TRAILERS: Final = frozenset(
+    {
+        *REQUEST,
+        *RESPONSE,
+        b"content-encoding",
+        b"content-type",
+        b"content-range",
+        b"authorization",
+        b"cookie",
+        b"set-cookie",
+        b"cache-control",
+        b"max-forwards",
+        b"range",
+        b"if-match",
+        b"if-none-match",
+        b"if-modified-since",
+        b"if-unmodified-since",
+        b"location",
+        b"www-authenticate",
+    }
+)
+"""Fields that may not come after the body (RFC 9110 section 6.5.1): framing, routing, credentials, conditions."""
+
+
+class KindCache:
+    """The kind of a field by its name as written.
+
+    Most clients spell a name in one way, so the lower-casing is done once per spelling; bounded, because spellings are
+    the client's choice.
+    """
+
+    __slots__ = ("_kinds", "_seen")
+    LIMIT: Final = 2048
+
+    def __init__(self, kinds: dict[bytes, Kind]) -> None:
+        """``kinds`` maps lower-case names."""
+        self._kinds = kinds
+        self._seen: dict[bytes, Kind] = {}
+
+    def __call__(self, name: bytes) -> Kind:
+        """The kind of a field name in any case."""
+        kind = self._seen.get(name)
+        if kind is None:
+            kind = self._kinds.get(name.lower(), Kind.PASS)
+            if len(self._seen) < self.LIMIT and len(name) < 64:  # noqa: PLR2004 - longer names are not worth a place
+                self._seen[name] = kind
+        return kind
+
+
+request_kind: Final = KindCache(REQUEST)
+response_kind: Final = KindCache(RESPONSE)
+
+
+def tokens(value: bytes) -> list[bytes]:
+    """The members of a comma-separated list, in lower case, empty ones left out."""
+    return [token for part in value.lower().split(b",") if (token := part.strip(b" \t"))]
+
+
+def taken_out(connection: list[bytes]) -> frozenset[bytes]:
+    """The names that the tokens of ``Connection`` take out of the message, besides the fixed ones."""
+    return frozenset(connection) - _PROTECTED
+
+
+def without(pieces: list[bytes], names: frozenset[bytes]) -> list[bytes]:
+    """Serialised fields (``name: value CRLF`` each) without those of these names."""
+    return [piece for piece in pieces if piece.partition(b":")[0].lower() not in names]

@@ -1,0 +1,193 @@
+"""A request head: from parsed fields to one that may be sent on, in one pass.
+
+The parser (llhttp) has judged the grammar: tokens, control characters, line ends, repeated lengths. What it lets through
+and a proxy must not is refused here, by RFC 9112 and stricter: a request that two parsers could read in two ways is not
+forwarded. What is sent on is written anew from the model; nothing is copied raw.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from gogeta.core.fields import NOT_IN_TRAILERS, Kind, request_kind, taken_out, tokens, without
+from gogeta.core.refusal import Reason, RefusedError
+
+Fields = list[tuple[bytes, bytes]]
+
+_TARGET: Final = re.compile(rb"[!-\"$-~]+").fullmatch
+"""Visible ASCII without ``#`` (RFC 9112 section 3.2; a fragment never travels)."""
+_ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?]*)(.*)", re.DOTALL).fullmatch
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}").fullmatch
+_IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
+_REFUSED_UPGRADES: Final = frozenset({b"h2c", b"h2"})
+
+
+class RequestHead:
+    """One request's head, judged.
+
+    ``length`` is the body's length, None when it is chunked; 0 without a body. ``upgrade`` is the protocol asked for, empty
+    when none (or one that is not passed on). ``pieces`` are the fields to send on, serialised, in their order.
+    """
+
+    __slots__ = (
+        "chunked",
+        "expects_continue",
+        "fields",
+        "forwarding",
+        "host",
+        "http11",
+        "keep_alive",
+        "length",
+        "method",
+        "pieces",
+        "request_id",
+        "target",
+        "upgrade",
+        "wants_trailers",
+    )
+
+    def __init__(self, method: bytes, target: bytes, version: str, fields: Fields) -> None:
+        """Judge a parsed head. Raises RefusedError."""
+        self.method = method
+        self.fields = fields
+        self.http11 = version == "1.1"
+        self.upgrade = b""
+        self.expects_continue = False
+        self.wants_trailers = False
+        self.chunked = False
+        self.length: int | None = 0
+        self.request_id = b""
+        self.forwarding: Fields = []
+        self.target = target
+        if not self.http11 and version != "1.0":
+            raise RefusedError(Reason.VERSION, f"version {version}")
+        host: bytes | None = None
+        connection: list[bytes] = []
+        upgrade = b""
+        coding = False
+        pieces: list[bytes] = []
+        self.pieces = pieces
+        for name, value in fields:
+            kind = request_kind(name)
+            if kind is Kind.PASS:
+                pieces.append(name + b": " + value + b"\r\n")
+            elif kind is Kind.HOST:
+                if host is not None:
+                    raise RefusedError(Reason.HOST_INVALID, "Host is repeated")
+                host = value.strip(b" \t")
+                pieces.append(b"Host: " + host + b"\r\n")
+            elif kind is Kind.LENGTH:
+                self.length = int(value)
+                pieces.append(b"%b: %d\r\n" % (name, self.length))
+            elif kind is Kind.CODING:
+                if value.strip(b" \t").lower() != b"chunked" or coding:
+                    raise RefusedError(Reason.CODING, "the only transfer coding is one chunked")
+                if not self.http11:
+                    raise RefusedError(Reason.FRAMING, "Transfer-Encoding in HTTP/1.0")
+                coding = True
+                pieces.append(b"Transfer-Encoding: chunked\r\n")
+            elif kind is Kind.CONNECTION:
+                connection += tokens(value)
+            elif kind is Kind.UPGRADE:
+                upgrade = upgrade + b", " + value if upgrade else value
+            elif kind is Kind.TE:
+                self.wants_trailers = self.wants_trailers or b"trailers" in tokens(value)
+            elif kind is Kind.EXPECT:
+                if value.strip(b" \t").lower() != b"100-continue":
+                    raise RefusedError(Reason.EXPECTATION, "an expectation other than 100-continue")
+                self.expects_continue = self.http11
+                if self.http11:
+                    pieces.append(b"Expect: 100-continue\r\n")
+            elif kind is Kind.FORWARDING:
+                self.forwarding.append((name, value))
+            elif kind is Kind.REQUEST_ID:
+                if _REQUEST_ID(value):
+                    self.request_id = value
+            elif kind is Kind.TRAILER:
+                pieces.append(name + b": " + value + b"\r\n")
+        if coding:
+            if self.length:
+                raise RefusedError(Reason.FRAMING, "Content-Length with Transfer-Encoding")
+            self.chunked, self.length = True, None
+        self._judge_target(host)
+        self.keep_alive = self.http11
+        if connection:
+            self._judge_connection(connection, upgrade)
+        if self.wants_trailers:
+            pieces.append(b"TE: trailers\r\n")
+
+    def _judge_connection(self, connection: list[bytes], upgrade: bytes) -> None:
+        if b"close" in connection:
+            self.keep_alive = False
+        elif not self.http11:
+            self.keep_alive = b"keep-alive" in connection
+        # A body under an upgrade can be read in two ways, so such a request goes on without its upgrade, as RFC 9110
+        # section 7.8 lets a server do; so does h2c, which would take the connection out of our sight.
+        if b"upgrade" in connection and upgrade and self.http11 and self.length == 0:
+            wanted = [token for token in upgrade.split(b",") if token.strip().lower() not in _REFUSED_UPGRADES]
+            self.upgrade = b",".join(wanted).strip()
+        if names := taken_out(connection):
+            self.pieces[:] = without(self.pieces, names)
+
+    def _judge_target(self, host: bytes | None) -> None:
+        target = self.target
+        if not _TARGET(target):
+            raise RefusedError(Reason.MALFORMED, "the target has characters that may not stand there")
+        if self.method == b"CONNECT":
+            raise RefusedError(Reason.METHOD, "CONNECT")
+        authority = None
+        if target[:1] != b"/":
+            if target == b"*":
+                if self.method != b"OPTIONS":
+                    raise RefusedError(Reason.MALFORMED, "the target * belongs to OPTIONS")
+            elif (match := _ABSOLUTE(target)) is not None:
+                authority, path = match.groups()
+                if b"@" in authority or not authority:
+                    raise RefusedError(Reason.HOST_INVALID, "the target's authority")
+                self.target = (
+                    path if path[:1] == b"/" else (b"*" if self.method == b"OPTIONS" and not path else b"/" + path)
+                )
+            else:
+                raise RefusedError(Reason.MALFORMED, "the target is neither a path nor an http URL")
+        if host is None:
+            if self.http11:
+                raise RefusedError(Reason.HOST_INVALID, "Host is missing")
+            if authority is None:
+                raise RefusedError(Reason.HOST_UNKNOWN, "HTTP/1.0 without a Host")
+            self.pieces.insert(0, b"Host: " + authority + b"\r\n")
+            host = authority
+        elif authority is not None and authority.lower() != host.lower():
+            raise RefusedError(Reason.HOST_INVALID, "Host differs from the target's authority")
+        self.host = host
+
+    @property
+    def replayable(self) -> bool:
+        """Whether it may be sent a second time when a reused connection died under it: an idempotent method without a
+        body (RFC 9110 section 9.2.2).
+        """
+        return self.length == 0 and self.method in _IDEMPOTENT and not self.upgrade
+
+    def field(self, name: bytes) -> bytes:
+        """The first value of a field by its lower-case name; empty when it is not there. Not for the warm path."""
+        return next((value for key, value in self.fields if key.lower() == name), b"")
+
+    @property
+    def navigation(self) -> bool:
+        """Whether a person's browser is going to this page: fetch metadata when there is any, else what it accepts."""
+        if self.method != b"GET" or self.upgrade:
+            return False
+        mode = self.field(b"sec-fetch-mode")
+        if mode:
+            return mode == b"navigate" and self.field(b"sec-fetch-dest") in (b"document", b"iframe", b"frame", b"")
+        return b"text/html" in self.field(b"accept")
+
+    def serialise(self, forwarding: bytes) -> bytes:
+        """The head for the upstream; ``forwarding`` are our own fields, serialised."""
+        ends = b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % self.upgrade if self.upgrade else b"\r\n"
+        return b"".join((self.method, b" ", self.target, b" HTTP/1.1\r\n", *self.pieces, forwarding, ends))
+
+
+def trailers(fields: Fields) -> bytes:
+    """The trailer section, serialised, without what may not stand in one."""
+    return b"".join(name + b": " + value + b"\r\n" for name, value in fields if name.lower() not in NOT_IN_TRAILERS)

@@ -1,0 +1,179 @@
+"""One request and its answer: where the two connections meet.
+
+The downstream connection feeds it the request's body, the upstream connection its response; it knows how far both have
+come, and therefore what may still be done when something goes wrong: before the response's first byte another answer can
+be given, after it the only honest thing is a visibly broken message (RFC 9112 section 8).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from gogeta.core.pages import Page, error_page, problem
+from gogeta.core.refusal import Reason
+from gogeta.core.request import RequestHead
+from gogeta.net.reading import Hold
+
+if TYPE_CHECKING:
+    from gogeta.net.downstream import DownstreamConnection
+    from gogeta.net.fleet import Entry
+    from gogeta.net.upstream import UpstreamConnection
+
+PENDING_LIMIT: Final = 64 * 1024
+"""Bytes of a request's body kept while nobody takes them; then the client is not read any more."""
+
+
+class Exchange:
+    """One request's way (see the module's docstring). Created when its head has been judged."""
+
+    __slots__ = (
+        "answered",
+        "attempts",
+        "began",
+        "downstream",
+        "ended",
+        "entry",
+        "head",
+        "held_since",
+        "pending",
+        "pending_bytes",
+        "request_done",
+        "request_id",
+        "sent",
+        "serialised",
+        "status",
+        "upstream",
+    )
+
+    def __init__(self, head: RequestHead, downstream: DownstreamConnection, began: float) -> None:
+        """``began``: loop time at which the head was complete."""
+        self.head = head
+        self.downstream = downstream
+        self.began = began
+        self.entry: Entry | None = None
+        self.upstream: UpstreamConnection | None = None
+        self.serialised = b""
+        """The head as it is sent to the upstream: kept to be sent again where that is allowed."""
+        self.pending: list[bytes] = []
+        """What the upstream is to get next, in order; the head is in it when an upstream takes the exchange."""
+        self.pending_bytes = 0
+        self.request_done = head.length == 0
+        self.request_id = b""
+        self.attempts = 0
+        """Upstream connections that took it so far."""
+        self.sent = False
+        """Whether any of its body has left us: then it cannot be sent again."""
+        self.answered = False
+        """Whether any of the final response has left us."""
+        self.ended = False
+        self.status = 0
+        self.held_since = began
+
+    def __repr__(self) -> str:
+        """One line for logs and tests."""
+        state = "ended" if self.ended else "answered" if self.answered else "open"
+        return f"<Exchange {self.head.method.decode()} {self.head.target[:80].decode()} {state}>"
+
+    # The request's side.
+
+    def body(self, chunk: bytes) -> None:
+        """A piece of the request's body has arrived; ``flush`` sends it on."""
+        if self.ended:
+            return
+        if self.head.chunked:
+            self.pending += (b"%x\r\n" % len(chunk), chunk, b"\r\n")
+        else:
+            self.pending.append(chunk)
+        self.pending_bytes += len(chunk)
+
+    def end_of_request(self, trailers: bytes) -> None:
+        """The request is complete."""
+        self.request_done = True
+        if self.head.chunked and not self.ended:
+            self.pending += (b"0\r\n", trailers, b"\r\n")
+
+    def flush(self) -> None:
+        """Send on what has gathered, in one write; without an upstream keep it, within the limit."""
+        upstream = self.upstream
+        if upstream is None:
+            if self.pending_bytes > PENDING_LIMIT and not self.ended:
+                self.downstream.reading.hold(Hold.PENDING)
+            return
+        if self.pending:
+            if self.pending_bytes:
+                self.sent = True
+                self.pending_bytes = 0
+            pending = self.pending
+            self.pending = []
+            upstream.send(pending[0] if len(pending) == 1 else b"".join(pending))
+
+    def attach(self, upstream: UpstreamConnection) -> None:
+        """This connection takes the exchange; ``flush`` sends what there is."""
+        self.upstream = upstream
+        self.attempts += 1
+        upstream.exchange = self
+        self.pending.insert(0, self.serialised)
+        self.downstream.reading.release(Hold.PENDING)
+        self.downstream.expect_response()
+
+    # The response's side.
+
+    def write(self, data: bytes) -> None:
+        """Bytes of the response, ready for the visitor."""
+        self.answered = True
+        self.downstream.write(data)
+
+    def complete(self, *, keep_alive: bool) -> None:
+        """The response is complete."""
+        self.upstream = None
+        self._end()
+        self.downstream.finish(self, keep_alive=keep_alive and self.request_done)
+
+    def failed(self, reason: Reason) -> None:
+        """The upstream failed for ``reason``: another answer if none had begun, else a visible break."""
+        upstream, self.upstream = self.upstream, None
+        if upstream is not None:
+            upstream.exchange = None
+        if self.ended:
+            return
+        if self.answered:
+            self._end()
+            self.downstream.proxy.tally.broken["upstream"] += 1
+            self.downstream.abort()
+        else:
+            self.refuse(reason)
+
+    def refuse(self, reason: Reason) -> None:
+        """Answer with an error of our own."""
+        accepts_html = b"text/html" in self.head.field(b"accept")
+        page = (error_page if accepts_html else problem)(reason, self.request_id.decode())
+        self.reply(page, reason)
+
+    def reply(self, page: Page, reason: Reason) -> None:
+        """Answer with a page of our own, counted under ``reason``."""
+        self.drop_upstream()
+        self.status = page.status
+        self.answered = True
+        self.downstream.proxy.tally.refusals[reason.value] += 1
+        keep_alive = self.head.keep_alive and self.request_done
+        self.downstream.write_page(page, keep_alive=keep_alive, bodiless=self.head.method == b"HEAD")
+        self._end()
+        self.downstream.finish(self, keep_alive=keep_alive)
+
+    def abandon(self) -> None:
+        """The visitor is gone: the upstream is told at once; a wake that was asked for goes on."""
+        self.drop_upstream()
+        if not self.ended:
+            self._end()
+
+    def drop_upstream(self) -> None:
+        """Cut the upstream connection, if there is one: its answer is not wanted any more."""
+        upstream, self.upstream = self.upstream, None
+        if upstream is not None:
+            upstream.exchange = None
+            upstream.discard()
+
+    def _end(self) -> None:
+        self.ended = True
+        self.pending.clear()
+        self.downstream.proxy.ended(self)

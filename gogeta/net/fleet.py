@@ -1,0 +1,159 @@
+"""Every tenant as the data plane sees it: its record, its connections, its requests in flight and waiting.
+
+One ``Entry`` per tenant lives as long as the tenant is declared; the mirror's changes are folded into it. An entry binds
+connections to one instance: when the instance or its endpoints change, what was connected before is retired.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from gogeta.core.pool import Pool
+from gogeta.core.routing import RoutingTable
+from gogeta.domain.lifecycle import Meeting
+from gogeta.domain.state import TenantRecord
+from gogeta.domain.tenant import TenantName
+from gogeta.domain.upstreams import Endpoint
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from gogeta.net.exchange import Exchange
+    from gogeta.net.upstream import UpstreamConnection
+
+logger = logging.getLogger(__name__)
+
+
+class Entry:
+    """One tenant, live."""
+
+    __slots__ = (
+        "endpoints",
+        "held",
+        "in_flight",
+        "meeting",
+        "name",
+        "pool_limit",
+        "pools",
+        "record",
+        "suspected_at",
+        "turn",
+        "waking",
+        "written_at",
+    )
+
+    def __init__(self, record: TenantRecord, pool_limit: int) -> None:
+        """An entry with nothing in flight."""
+        self.name: TenantName = record.tenant.name
+        self.pool_limit = pool_limit
+        self.pools: dict[Endpoint, Pool[UpstreamConnection]] = {}
+        self.held: dict[Exchange, asyncio.TimerHandle] = {}
+        """Requests that wait, in their order of arrival."""
+        self.in_flight = 0
+        """Requests and tunnels between here and the tenant, held ones included."""
+        self.turn = 0
+        self.waking: asyncio.Task[None] | None = None
+        self.written_at = float("-inf")
+        """Loop time at which its last access was last written."""
+        self.suspected_at = float("-inf")
+        self.record = record
+        self.meeting: Meeting = record.meeting
+        self.endpoints: tuple[Endpoint, ...] = record.endpoints
+
+    def __repr__(self) -> str:
+        """One line for logs and tests."""
+        return f"<Entry {self.name}: {self.meeting}, {self.in_flight} in flight, {len(self.held)} held>"
+
+    def update(self, record: TenantRecord) -> list[UpstreamConnection]:
+        """Take a newer record; the idle connections to close because they belong to what was before."""
+        same = (
+            record.observed.instance == self.record.observed.instance
+            and record.endpoints == self.endpoints
+            and record.meeting is Meeting.FORWARD
+        )
+        self.record = record
+        self.meeting = record.meeting
+        self.endpoints = record.endpoints
+        return [] if same else self.retire()
+
+    def retire(self) -> list[UpstreamConnection]:
+        """Throw all pools away; their idle connections, to be closed."""
+        retired = [connection for pool in self.pools.values() for connection in pool.retire()]
+        self.pools.clear()
+        return retired
+
+    def pool(self) -> tuple[Endpoint, Pool[UpstreamConnection]]:
+        """The endpoint whose turn it is, and its idle connections. There must be an endpoint."""
+        endpoints = self.endpoints
+        if len(endpoints) == 1:
+            endpoint = endpoints[0]
+        else:
+            self.turn = (self.turn + 1) % len(endpoints)
+            endpoint = endpoints[self.turn]
+        pool = self.pools.get(endpoint)
+        if pool is None:
+            pool = self.pools[endpoint] = Pool(self.pool_limit)
+        return endpoint, pool
+
+
+class Fleet:
+    """All entries, and which host leads to which."""
+
+    def __init__(self, pool_limit: int) -> None:
+        """``pool_limit``: most idle connections to one endpoint."""
+        self.entries: dict[str, Entry] = {}
+        self.routes = RoutingTable()
+        self._pool_limit = pool_limit
+        self._by_host: dict[bytes, Entry | None] = {}
+        self.on_change: Callable[[Entry], None] = lambda _: None
+        """Called after an entry took another record, and after it was removed."""
+
+    def find(self, host: bytes) -> Entry | None:
+        """The tenant of a request's host as written. Raises ValueError when it is no host."""
+        try:
+            return self._by_host[host]
+        except KeyError:
+            name = self.routes.find(host)
+            entry = None if name is None else self.entries.get(name)
+            if len(self._by_host) >= RoutingTable.CACHE:
+                self._by_host.clear()
+            self._by_host[host] = entry
+            return entry
+
+    def changed(self, name: TenantName, before: TenantRecord | None, after: TenantRecord | None) -> None:
+        """The mirror's subscriber: fold one change in."""
+        hosts_before = before.tenant.hosts if before is not None else ()
+        hosts_after = after.tenant.hosts if after is not None else ()
+        if hosts_before != hosts_after:
+            self._by_host.clear()
+            self.routes.release(name, hosts_before)
+            if after is not None:
+                for conflict in self.routes.claim(name, after.created, hosts_after):
+                    logger.error("%s; the older claim is served", conflict)
+        entry = self.entries.get(name)
+        if after is None:
+            if entry is not None:
+                del self.entries[name]
+                close(entry.retire())
+                entry.endpoints = ()
+                entry.meeting = Meeting.STOPPED
+                self.on_change(entry)
+            return
+        if entry is None:
+            self._by_host.clear()
+            self.entries[name] = entry = Entry(after, self._pool_limit)
+        else:
+            close(entry.update(after))
+        self.on_change(entry)
+
+    def known(self, entry: Entry) -> bool:
+        """Whether the tenant is still declared."""
+        return self.entries.get(entry.name) is entry
+
+
+def close(connections: Iterable[UpstreamConnection]) -> None:
+    """Close idle connections that no pool holds any more."""
+    for connection in connections:
+        connection.discard()

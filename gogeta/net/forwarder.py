@@ -1,0 +1,303 @@
+"""One request's way, top to bottom: head -> route -> admission -> (hold -> wake ->) forward -> response -> access record.
+
+``Proxy`` is what all connections of one worker share. Each method is one step of the way; the decisions themselves are
+pure and live in ``gogeta.core``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Final, assert_never
+
+from gogeta.core.admission import Forward, Hold, Page, Refuse, admit
+from gogeta.core.forwarding import Forwarding
+from gogeta.core.pages import starting_page
+from gogeta.core.refusal import Reason
+from gogeta.domain.lifecycle import Cause, Meeting
+from gogeta.kit.clock import wall_ms
+from gogeta.kit.tasks import Tasks
+from gogeta.net.activity import Activity
+from gogeta.net.dialing import Dialer
+from gogeta.net.fleet import Entry, Fleet
+from gogeta.net.tally import Tally
+from gogeta.net.waker import Waker
+
+if TYPE_CHECKING:
+    from gogeta.core.pool import Pool
+    from gogeta.domain.upstreams import Endpoint, Forbidden
+    from gogeta.net.downstream import DownstreamConnection
+    from gogeta.net.exchange import Exchange
+    from gogeta.net.upstream import UpstreamConnection
+    from gogeta.registry.registry import Registry
+    from gogeta.settings import ServeSettings
+
+logger = logging.getLogger(__name__)
+
+CONNECT_PATIENCE: Final = 1.0
+"""Seconds for which a started tenant that refuses connections is tried again: its state may be about to change."""
+_CONNECT_PAUSES: Final = (0.01, 0.03, 0.06, 0.1, 0.2)
+
+
+class Proxy:
+    """Shared state of one worker, and the steps of a request's way."""
+
+    def __init__(self, settings: ServeSettings, registry: Registry, forbidden: Forbidden, tasks: Tasks) -> None:
+        """``tasks`` is where background work runs; ``forbidden``: addresses that no upstream may have."""
+        self.settings = settings
+        self.registry = registry
+        self.tasks = tasks
+        self.tally = Tally()
+        self.fleet = Fleet(settings.max_idle_upstream)
+        self.fleet.on_change = self._changed
+        self.waker = Waker(self, registry)
+        self.activity = Activity(self.fleet, registry, self.tally, settings.access_interval)
+        self.forwarding = Forwarding(settings.listen.port, settings.trusted_proxies)
+        self.dialer = Dialer(self, forbidden)
+        self.connections: set[DownstreamConnection] = set()
+        self.upstreams: set[UpstreamConnection] = set()
+        self.draining = False
+        self.loaded = False
+        """Whether the routes have been read once: before that an unknown host is not known to be unknown."""
+        self.loop_time = asyncio.get_running_loop().time
+        self.now = self.loop_time()
+        """The loop's time as of the last sweep: coarse, and free."""
+        self.date = b""
+        self._id_prefix = f"{os.getpid():x}-{wall_ms():x}-".encode()
+        self._id = 0
+        self.tick()
+
+    def tick(self) -> None:
+        """Move the coarse clock; called by the sweep."""
+        self.now = self.loop_time()
+        self.date = f"Date: {formatdate(wall_ms() / 1000, usegmt=True)}\r\n".encode()
+
+    # Connections.
+
+    def opened(self, connection: DownstreamConnection) -> bool:
+        """A visitor has connected; False when there are too many."""
+        self.tally.connections += 1
+        self.connections.add(connection)
+        return len(self.connections) <= self.settings.max_connections
+
+    def closed(self, connection: DownstreamConnection) -> None:
+        """A visitor has gone."""
+        self.connections.discard(connection)
+
+    # The way.
+
+    def begin(self, exchange: Exchange) -> None:
+        """A request's head is complete: find its tenant."""
+        head = exchange.head
+        try:
+            entry = self.fleet.find(head.host)
+        except ValueError:
+            exchange.refuse(Reason.HOST_INVALID)
+            return
+        if entry is None:
+            exchange.refuse(Reason.HOST_UNKNOWN if self.loaded else Reason.LOADING)
+            return
+        self._id += 1
+        exchange.request_id = head.request_id or self._id_prefix + b"%x" % self._id
+        exchange.entry = entry
+        entry.in_flight += 1
+        self.activity.touch(entry)
+        forwarding = self.forwarding.fields(exchange.downstream.peer, head, exchange.request_id)
+        exchange.serialised = head.serialise(forwarding)
+        if entry.meeting is Meeting.FORWARD:
+            self.forward(exchange, entry)
+        else:
+            self.admit(exchange)
+
+    def admit(self, exchange: Exchange) -> None:
+        """Decide what happens with a request now; asked again whenever something has changed."""
+        entry = exchange.entry
+        if exchange.ended or entry is None:
+            return
+        if (timer := entry.held.pop(exchange, None)) is not None:
+            timer.cancel()
+            self.tally.held -= 1
+        if not self.fleet.known(entry):
+            exchange.refuse(Reason.GONE)
+            return
+        now = self.loop_time()
+        navigation = exchange.head.navigation
+        decision = admit(
+            entry.meeting, entry.record.tenant.wake, navigation=navigation, waited=now - exchange.held_since
+        )
+        match decision:
+            case Forward():
+                if exchange.held_since != exchange.began or timer is not None:
+                    self.tally.hold_seconds.add(now - exchange.began)
+                self.forward(exchange, entry)
+            case Hold(seconds, wake):
+                self._hold(exchange, entry, seconds, wake=wake)
+            case Page(wake):
+                if wake:
+                    self.waker.wake(entry, Cause.REQUEST)
+                exchange.reply(
+                    starting_page(exchange.head.host.decode("ascii", "replace"), exchange.request_id.decode()),
+                    Reason.WAKING,
+                )
+            case Refuse(reason):
+                unreachable = reason is Reason.WAKE_TIMEOUT and self.waker.unreachable(entry)
+                exchange.refuse(Reason.REGISTRY if unreachable else reason)
+            case _:
+                assert_never(decision)
+
+    def _hold(self, exchange: Exchange, entry: Entry, seconds: float, *, wake: bool) -> None:
+        if self.tally.held >= self.settings.max_held or len(entry.held) >= self.settings.max_held_per_tenant:
+            exchange.refuse(Reason.HELD)
+            return
+        self.tally.held += 1
+        self.tally.holds += 1
+        loop = asyncio.get_running_loop()
+        entry.held[exchange] = loop.call_later(seconds, self.admit, exchange)
+        if wake:
+            self.waker.wake(entry, Cause.REQUEST)
+
+    def forward(self, exchange: Exchange, entry: Entry) -> None:
+        """Send a request to its tenant: at once on a connection that is there, else on a new one."""
+        endpoint, pool = entry.pool()
+        upstream = pool.take()
+        if upstream is not None:
+            self.tally.upstream_reuses += 1
+            exchange.attach(upstream)
+            return
+        self.tasks.start(self._connect(exchange, entry, endpoint, pool), "connect")
+
+    async def _connect(
+        self, exchange: Exchange, entry: Entry, endpoint: Endpoint, pool: Pool[UpstreamConnection]
+    ) -> None:
+        """Connect and forward. A tenant that is managed is tried again for a moment: nothing was sent, and a container
+        that was just stopped, started or moved is about to be known as such.
+        """
+        give_up = self.loop_time() + (0.0 if entry.record.tenant.routed_only else CONNECT_PATIENCE)
+        attempt = 0
+        while True:
+            upstream = await self.dialer.dial(entry, endpoint, pool)
+            if exchange.ended:
+                if isinstance(upstream, Reason) or not pool.give(upstream, self.now):
+                    self._discard(upstream)
+                return
+            if not isinstance(upstream, Reason):
+                if pool.retired:
+                    # It is a connection to an earlier start: never used.
+                    self._discard(upstream)
+                    self._again(exchange, entry)
+                    return
+                exchange.attach(upstream)
+                exchange.flush()
+                return
+            self.suspect(entry)
+            others = len(entry.endpoints) > 1 and attempt < len(entry.endpoints) - 1
+            if upstream is Reason.UPSTREAM_FORBIDDEN or (self.loop_time() >= give_up and not others):
+                exchange.refuse(upstream)
+                return
+            if not others:
+                await asyncio.sleep(_CONNECT_PAUSES[min(attempt, len(_CONNECT_PAUSES) - 1)])
+            attempt += 1
+            if entry.meeting is not Meeting.FORWARD or not self.fleet.known(entry):
+                self._again(exchange, entry)
+                return
+            endpoint, pool = entry.pool()
+
+    def _discard(self, upstream: UpstreamConnection | Reason) -> None:
+        if not isinstance(upstream, Reason):
+            upstream.discard()
+
+    def _again(self, exchange: Exchange, entry: Entry) -> None:
+        """Decide anew, as if the request had just come: the state has changed under it."""
+        if exchange.ended:
+            return
+        exchange.held_since = self.loop_time()
+        self.activity.touch(entry)
+        self.admit(exchange)
+
+    def upstream_lost(self, exchange: Exchange, upstream: UpstreamConnection) -> None:
+        """A tenant's connection ended under a request."""
+        entry = exchange.entry
+        assert entry is not None  # noqa: S101 - it was forwarded
+        moved = upstream.pool.retired
+        if (
+            not exchange.answered
+            and not exchange.ended
+            and exchange.head.replayable
+            and exchange.attempts < 2  # noqa: PLR2004 - once more, and never a third time
+            and (upstream.reused or moved)
+            and self.fleet.known(entry)
+        ):
+            # RFC 9110 section 9.2.2: idempotent, without a body, and not a byte of an answer.
+            self.tally.retries += 1
+            exchange.upstream = upstream.exchange = None
+            exchange.pending.clear()
+            self._again(exchange, entry)
+            exchange.flush()
+            return
+        if not upstream.reused:
+            self.suspect(entry)
+        upstream.exchange = None
+        exchange.failed(Reason.UPSTREAM_LOST)
+
+    def suspect(self, entry: Entry) -> None:
+        """Ask passivator to look at a tenant again that does not answer as it should; at most once a second."""
+        now = self.loop_time()
+        if entry.record.tenant.routed_only or now - entry.suspected_at < 1.0:
+            return
+        entry.suspected_at = now
+        self.tally.suspects += 1
+        self.tasks.start(self.waker.report(entry), "suspect")
+
+    def ended(self, exchange: Exchange) -> None:
+        """An exchange is over, in whatever way: the access record."""
+        entry = exchange.entry
+        if exchange.status:
+            self.tally.answers[exchange.status // 100] += 1
+            self.tally.request_seconds.add(self.loop_time() - exchange.began)
+        if entry is not None:
+            entry.in_flight -= 1
+            self.activity.touch(entry)
+            if (timer := entry.held.pop(exchange, None)) is not None:
+                timer.cancel()
+                self.tally.held -= 1
+
+    def tunnel_ended(self, exchange: Exchange) -> None:
+        """An upgraded connection is over."""
+        if not exchange.ended:
+            exchange.ended = True
+            exchange.status = 0
+            self.ended(exchange)
+
+    # Changes.
+
+    def _changed(self, entry: Entry) -> None:
+        """A tenant's record changed: decide again for everybody who waits for it."""
+        if entry.in_flight and entry.meeting is Meeting.WAKE and not entry.held:
+            # In use means in use: what is in flight here takes the passivation back before anything is stopped.
+            self.tally.taken_back += 1
+            self.waker.wake(entry, Cause.IN_USE)
+        for exchange in tuple(entry.held):
+            self.admit(exchange)
+            exchange.flush()
+
+    def sweep(self) -> None:
+        """Once in a while: move the clock, end what is past its deadline."""
+        self.tick()
+        now = self.now
+        for connection in [connection for connection in self.connections if connection.deadline < now]:
+            connection.expired()
+
+    def expire_idle(self) -> None:
+        """Close upstream connections that were idle for too long."""
+        before = self.now - self.settings.upstream_idle_timeout
+        for entry in self.fleet.entries.values():
+            for pool in entry.pools.values():
+                for upstream in pool.expire(before):
+                    upstream.discard()
+
+    @property
+    def in_flight(self) -> int:
+        """Exchanges and tunnels under way."""
+        return sum(not connection.idle for connection in self.connections)

@@ -1,0 +1,103 @@
+"""The listener of one worker: accepts, sweeps, drains."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from typing import TYPE_CHECKING, Final
+
+from gogeta.domain.errors import Fault, GogetaError
+from gogeta.net.downstream import DownstreamConnection
+
+if TYPE_CHECKING:
+    from gogeta.domain.upstreams import Endpoint
+    from gogeta.net.forwarder import Proxy
+
+logger = logging.getLogger(__name__)
+
+BACKLOG: Final = 4096
+SWEEP_SECONDS: Final = 0.5
+_IDLE_SWEEPS: Final = 10
+
+
+class ListenError(GogetaError):
+    """The listener could not be opened."""
+
+    fault = Fault.OPERATOR
+
+
+def explain_listen(error: OSError, endpoint: Endpoint, setting: str) -> ListenError:
+    """The error a person reads when an address cannot be listened on."""
+    if error.errno == errno.EADDRINUSE:
+        return ListenError(
+            f"{setting}: {endpoint} is taken by another process",
+            hint=f"choose another address with {setting}, or end what listens there",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return ListenError(
+            f"{setting}: no permission to listen on {endpoint}",
+            hint="ports below 1024 need a privilege; take a higher one",
+        )
+    return ListenError(f"{setting}: cannot listen on {endpoint}: {error.strerror or error}")
+
+
+class Server:
+    """Serves visitors with a proxy."""
+
+    def __init__(self, proxy: Proxy, endpoint: Endpoint) -> None:
+        """``endpoint`` with port 0 takes a free port; ``port`` tells which."""
+        self._proxy = proxy
+        self._endpoint = endpoint
+        self._server: asyncio.Server | None = None
+        self.port = endpoint.port
+
+    async def start(self) -> None:
+        """Listen. Raises ListenError."""
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(
+                lambda: DownstreamConnection(self._proxy),
+                self._endpoint.host or None,
+                self._endpoint.port,
+                backlog=BACKLOG,
+            )
+        except OSError as error:
+            raise explain_listen(error, self._endpoint, "--listen") from error
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._proxy.tasks.start(self._sweep(), "sweep")
+
+    async def _sweep(self) -> None:
+        count = 0
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self._proxy.sweep()
+            count += 1
+            if count % _IDLE_SWEEPS == 0:
+                self._proxy.expire_idle()
+
+    async def drain(self, limit: float) -> int:
+        """Stop listening, close what is idle, let the rest finish for up to ``limit`` seconds, then cut it.
+
+        The number of exchanges that were cut.
+        """
+        proxy = self._proxy
+        proxy.draining = True
+        if self._server is not None:
+            self._server.close()
+        for connection in tuple(proxy.connections):
+            connection.drain()
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + limit
+        while proxy.connections and loop.time() < give_up:
+            await asyncio.sleep(0.02)
+        cut = proxy.in_flight
+        for connection in tuple(proxy.connections):
+            if not connection.idle:
+                proxy.tally.broken["drain"] += 1
+            connection.abort()
+        for upstream in tuple(proxy.upstreams):
+            upstream.discard()
+        # One turn of the loop, so that the aborted transports are gone.
+        await asyncio.sleep(0)
+        return cut

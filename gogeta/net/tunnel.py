@@ -1,0 +1,71 @@
+"""An upgraded connection: bytes both ways, each side paused while the other is slow, each side ending on its own.
+
+WebSockets and any other protocol a tenant switched to (RFC 9110 section 7.8). There is no idle limit: an open tunnel means
+that the tenant is in use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from gogeta.net.reading import Hold, ReadGate
+
+
+class Tunnel:
+    """Two transports joined. ``on_end`` is called once, when both directions are over."""
+
+    __slots__ = ("_ended", "_eofs", "_gates", "_on_end", "_one", "_other")
+
+    def __init__(
+        self,
+        one: asyncio.Transport,
+        other: asyncio.Transport,
+        gates: dict[asyncio.Transport, ReadGate],
+        on_end: Callable[[], None],
+    ) -> None:
+        """``gates`` are the reading sides of both."""
+        self._one = one
+        self._other = other
+        self._gates = gates
+        self._eofs = 0
+        self._ended = False
+        self._on_end = on_end
+
+    def _peer(self, side: asyncio.Transport) -> asyncio.Transport:
+        return self._other if side is self._one else self._one
+
+    def forward(self, side: asyncio.Transport, data: bytes) -> None:
+        """Bytes that came from ``side``."""
+        self._peer(side).write(data)
+
+    def pause(self, side: asyncio.Transport) -> None:
+        """``side`` cannot take more for now."""
+        self._gates[self._peer(side)].hold(Hold.PEER)
+
+    def resume(self, side: asyncio.Transport) -> None:
+        """``side`` takes more again."""
+        self._gates[self._peer(side)].release(Hold.PEER)
+
+    def eof(self, side: asyncio.Transport) -> bool:
+        """``side`` sends no more: its peer is told; True keeps ``side`` open for what still comes back."""
+        self._eofs += 1
+        peer = self._peer(side)
+        if self._eofs > 1 or peer.is_closing():
+            self.close()
+            return False
+        if peer.can_write_eof():
+            peer.write_eof()
+        return True
+
+    def lost(self, side: asyncio.Transport) -> None:
+        """``side`` is gone: so is the tunnel, after what is on its way to the other side."""
+        self.close()
+
+    def close(self) -> None:
+        """End both sides, what was written still goes out. Idempotent."""
+        if not self._ended:
+            self._ended = True
+            self._one.close()
+            self._other.close()
+            self._on_end()

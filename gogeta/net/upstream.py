@@ -1,0 +1,292 @@
+"""The tenant's side: one connection to one endpoint of one instance, one exchange at a time.
+
+Responses are parsed, judged and written anew; any anomaly, or one byte too many, costs this connection and never another
+visitor's answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import httptools
+
+from gogeta.core.pool import Pool
+from gogeta.core.refusal import Reason, RefusedError
+from gogeta.core.request import Fields, trailers
+from gogeta.core.response import SWITCHING, Framing, ResponseHead, interim
+from gogeta.net.reading import Hold, ReadGate
+from gogeta.net.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from gogeta.net.exchange import Exchange
+    from gogeta.net.forwarder import Proxy
+
+logger = logging.getLogger(__name__)
+
+WRITE_HIGH = 64 * 1024
+_FIRST_FINAL = 200
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to a tenant (see the module's docstring)."""
+
+    def __init__(self, proxy: Proxy, pool: Pool[UpstreamConnection]) -> None:
+        """``pool`` is where it goes between exchanges; it belongs to one instance of the tenant."""
+        self.proxy = proxy
+        self.pool = pool
+        self.transport: asyncio.Transport
+        self.reading: ReadGate
+        self.exchange: Exchange | None = None
+        self.reused = False
+        self._parser = httptools.HttpResponseParser(self)
+        self._phrase = b""
+        self._fields: Fields = []
+        self._trailers: Fields | None = None
+        self._head: ResponseHead | None = None
+        self._out: list[bytes] = []
+        self._bytes_in_head = 0
+        self._complete = False
+        self._surplus = False
+        self._keep_alive = False
+        self._bodiless = False
+        self._refusal: RefusedError | None = None
+        self._closing = False
+        self._tunnel: Tunnel | None = None
+
+    def __repr__(self) -> str:
+        """One line for logs and tests."""
+        return f"<Upstream {'reused ' if self.reused else ''}{self.exchange or 'idle'}>"
+
+    # asyncio's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Connected."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows asyncio's loose signature
+        self.transport = transport
+        self.reading = ReadGate(transport)
+        transport.set_write_buffer_limits(high=WRITE_HIGH)
+        self.proxy.upstreams.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The tenant closed, or the connection broke."""
+        self._closing = True
+        self.proxy.upstreams.discard(self)
+        if self._tunnel is not None:
+            self._tunnel.lost(self.transport)
+        elif self.exchange is None:
+            self.pool.drop(self)
+        elif exc is None and self._ends_with_connection():
+            self._finish()
+        else:
+            self.proxy.upstream_lost(self.exchange, self)
+
+    def eof_received(self) -> bool:
+        """The tenant sends no more."""
+        if self._tunnel is not None:
+            return self._tunnel.eof(self.transport)
+        if self.exchange is not None and self._ends_with_connection():
+            self._finish()
+        return False
+
+    def _ends_with_connection(self) -> bool:
+        return self._head is not None and self._head.until_close and not self._complete
+
+    def pause_writing(self) -> None:
+        """The tenant reads slowly: the visitor waits."""
+        if self._tunnel is not None:
+            self._tunnel.pause(self.transport)
+        elif self.exchange is not None:
+            self.exchange.downstream.reading.hold(Hold.PEER)
+
+    def resume_writing(self) -> None:
+        """The tenant has caught up."""
+        if self._tunnel is not None:
+            self._tunnel.resume(self.transport)
+        elif self.exchange is not None:
+            self.exchange.downstream.reading.release(Hold.PEER)
+
+    def send(self, data: bytes) -> None:
+        """Bytes of the request."""
+        self.transport.write(data)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the response: parsed whole, then one write to the visitor."""
+        if self._tunnel is not None:
+            self._tunnel.forward(self.transport, data)
+            return
+        exchange = self.exchange
+        if exchange is None or self._closing:
+            # Nobody asked: what comes now would be taken for the answer to the next request.
+            self.discard()
+            return
+        if self._head is None:
+            self._bytes_in_head += len(data)
+        rest = b""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            rest = data[upgrade.args[0] :]
+        except httptools.HttpParserError as error:
+            if self._complete:
+                self._surplus = True
+            elif self._refusal is None:
+                self._refusal = RefusedError(Reason.UPSTREAM_INVALID, str(error))
+        if self._head is None and self._bytes_in_head > self.proxy.settings.max_header_bytes and self._refusal is None:
+            self._refusal = RefusedError(Reason.UPSTREAM_INVALID, "the head is too long")
+        if self._refusal is not None:
+            self._refuse(exchange, self._refusal)
+            return
+        out = self._out
+        if out:
+            self._out = []
+            exchange.write(out[0] if len(out) == 1 else b"".join(out))
+        if self._complete:
+            if self._head is not None and self._head.status == SWITCHING:
+                self._switch(exchange, rest)
+            else:
+                self._finish()
+
+    # Parsing.
+
+    def on_message_begin(self) -> None:
+        """llhttp: a response begins."""
+        if self._complete:
+            self._surplus = True
+        self._phrase = b""
+        self._fields = []
+        self._trailers = None
+
+    def on_status(self, phrase: bytes) -> None:
+        """llhttp: (a part of) the reason phrase."""
+        self._phrase += phrase
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """llhttp: a field, of the head or after the body."""
+        fields = self._fields if self._trailers is None else self._trailers
+        if len(fields) >= self.proxy.settings.max_header_fields:
+            self._refusal = self._refusal or RefusedError(Reason.UPSTREAM_INVALID, "too many fields")
+            return
+        fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """llhttp: the head is complete."""
+        exchange = self.exchange
+        if self._complete or self._refusal is not None or exchange is None:
+            return
+        status = self._parser.get_status_code()
+        if status < _FIRST_FINAL and status != SWITCHING:
+            if exchange.head.http11:
+                self._out.append(interim(status, self._phrase, self._fields))
+            self._trailers = []
+            return
+        request = exchange.head
+        try:
+            head = ResponseHead(
+                status,
+                self._phrase,
+                self._fields,
+                request,
+                keep_alive=request.keep_alive and exchange.request_done and not self.proxy.draining,
+                date=self.proxy.date,
+                upstream_http11=self._parser.get_http_version() == "1.1",
+            )
+        except RefusedError as error:
+            self._refusal = error
+            return
+        exchange.status = status
+        self._head = head
+        self._trailers = []
+        self._out.append(head.head)
+        if request.method == b"HEAD":
+            # The parser does not know the request and would wait for a body.
+            self._bodiless = self._complete = True
+            self._keep_alive = self._parser.should_keep_alive() and not head.until_close
+
+    def on_body(self, body: bytes) -> None:
+        """llhttp: a piece of the body."""
+        head = self._head
+        if self._complete or self._refusal is not None or head is None:
+            self._surplus = True
+        elif head.framing is Framing.CHUNKED:
+            self._out += (b"%x\r\n" % len(body), body, b"\r\n")
+        else:
+            self._out.append(body)
+
+    def on_message_complete(self) -> None:
+        """llhttp: the response is complete (or one of its 1xx heralds)."""
+        head = self._head
+        if head is None or self._bodiless:
+            self._bytes_in_head = 0
+            return
+        self._complete = True
+        self._keep_alive = self._parser.should_keep_alive()
+        if head.framing is Framing.CHUNKED:
+            self._end_chunks()
+
+    def _end_chunks(self) -> None:
+        exchange = self.exchange
+        self._out.append(b"0\r\n")
+        if self._trailers and exchange is not None and exchange.head.wants_trailers:
+            self._out.append(trailers(self._trailers))
+        self._out.append(b"\r\n")
+
+    # Ends.
+
+    def _finish(self) -> None:
+        """The response is complete: give the connection back, or close it, and end the exchange."""
+        exchange, head = self.exchange, self._head
+        assert exchange is not None  # noqa: S101 - the callers have checked
+        assert head is not None  # noqa: S101 - ditto
+        if not self._complete:
+            self._complete = True
+            if head.framing is Framing.CHUNKED:
+                self._end_chunks()
+            if self._out:
+                out, self._out = self._out, []
+                exchange.write(b"".join(out))
+        keep_alive = head.keep_alive
+        reusable = self._keep_alive and not self._surplus and exchange.request_done and not self._closing
+        self.exchange = None
+        if reusable:
+            self._complete = self._keep_alive = False
+            self._head = None
+            self._bytes_in_head = 0
+            if self._bodiless:
+                self._bodiless = False
+                self._parser = httptools.HttpResponseParser(self)
+            self.reading.release(Hold.PEER)
+            self.reused = True
+            reusable = self.pool.give(self, self.proxy.now)
+        if not reusable:
+            self.discard()
+        exchange.complete(keep_alive=keep_alive)
+
+    def _switch(self, exchange: Exchange, rest: bytes) -> None:
+        downstream = exchange.downstream
+        self.exchange = None
+        exchange.upstream = None
+        proxy = self.proxy
+        proxy.tally.upgrades += 1
+        tunnel = Tunnel(
+            downstream.transport,
+            self.transport,
+            {downstream.transport: downstream.reading, self.transport: self.reading},
+            on_end=lambda: proxy.tunnel_ended(exchange),
+        )
+        self._tunnel = tunnel
+        self.reading.release(Hold.PEER)
+        if rest:
+            tunnel.forward(self.transport, rest)
+        downstream.open_tunnel(tunnel)
+
+    def _refuse(self, exchange: Exchange, refusal: RefusedError) -> None:
+        logger.info("%s: %s", exchange.entry, refusal)
+        self.discard()
+        exchange.failed(refusal.reason)
+
+    def discard(self) -> None:
+        """Close it; whatever it still says is not read."""
+        self._closing = True
+        self.transport.abort()
