@@ -15,7 +15,7 @@ import click
 from gogeta.cli import showing
 from gogeta.cli.connecting import on_registry
 from gogeta.cli.parameters import DurationType, output_option, registry_options, tenant_argument
-from gogeta.cli.progress import progress, warn
+from gogeta.cli.progress import progress
 from gogeta.cli.waiting import missing_controller, wait_until
 from gogeta.domain.errors import TransitionRefusedError
 from gogeta.domain.lifecycle import Cause, Desired
@@ -29,6 +29,7 @@ from gogeta.registry.registry import DesiredChange, Registry
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
 _DOING = {Cause.WAKE: "waking", Cause.START: "starting", Cause.SLEEP: "going to sleep", Cause.STOP: "stopping"}
+_VERBS = {Cause.WAKE: "start", Cause.START: "start", Cause.SLEEP: "stop", Cause.STOP: "stop"}
 _DONE = {Cause.WAKE: "is up", Cause.START: "is up", Cause.SLEEP: "is asleep", Cause.STOP: "is stopped"}
 
 
@@ -159,7 +160,11 @@ def rm(settings: Settings, name: str, output: str, *, yes: bool) -> None:
 
     async def work(registry: Registry) -> str:
         await registry.remove(name)
-        return "" if record.tenant.routed_only else missing_controller(await registry.members(), record)
+        return (
+            ""
+            if record.tenant.routed_only
+            else missing_controller(await registry.members(), record, "end what runs for")
+        )
 
     missing = on_registry(settings, work)
     if output == "json":
@@ -167,7 +172,7 @@ def rm(settings: Settings, name: str, output: str, *, yes: bool) -> None:
     else:
         click.echo(f"{name} is removed")
     if missing:
-        warn(missing)
+        showing.warn(missing)
 
 
 def _act(settings: Settings, name: str, cause: Cause, *, wait: bool, timeout: float, output: str) -> None:
@@ -178,8 +183,8 @@ def _act(settings: Settings, name: str, cause: Cause, *, wait: bool, timeout: fl
         asked = await _ask(registry, record, cause)
         if not wait:
             _report_asked(name, asked, as_json=as_json)
-            if missing := missing_controller(await registry.members(), record):
-                warn(missing)
+            if missing := missing_controller(await registry.members(), record, _VERBS[cause]):
+                showing.warn(missing)
             return
         with progress(name, _DOING[cause], silent=as_json) as teller:
             reached = await wait_until(registry, record, asked, teller, timeout)

@@ -9,7 +9,7 @@ import click
 from gogeta.cli.connecting import on_registry
 from gogeta.cli.declaring import Difference, check
 from gogeta.cli.parameters import output_option, registry_options
-from gogeta.cli.showing import print_json
+from gogeta.cli.showing import echo, print_json
 from gogeta.cli.tenants_file import read_tenants_file
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.command import Settings, SettingsCommand
@@ -70,7 +70,7 @@ def print_differences(differences: Sequence[Difference], *, output: str, dry_run
         print_json({"dry_run": dry_run, "tenants": tenants})
         return
     for item in differences:
-        result = click.style(f"{item.result:<9}", fg=_COLOURS[item.result])
-        click.echo(f"{result}  {item.name}" + (f"  ({', '.join(item.fields)})" if item.fields else ""))
+        fields = f"  ({', '.join(item.fields)})" if item.fields else ""
+        echo((f"{item.result:<9}", _COLOURS[item.result]), f"  {item.name}{fields}")
     if dry_run:
         click.echo("dry run: nothing was changed")

@@ -10,9 +10,10 @@ from typing import Any, Self
 
 import click
 
-from gogeta.cli.showing import printable, took
+from gogeta.cli.showing import took, warn
 from gogeta.cli.waiting import Pending, Progress
 from gogeta.domain.state import Phase
+from gogeta.kit.exits import printable
 
 
 @contextmanager
@@ -25,11 +26,6 @@ def progress(name: str, doing: str, *, silent: bool) -> Iterator[Progress]:
             yield live
     else:
         yield Lines(name, doing)
-
-
-def warn(text: str) -> None:
-    """A warning on stderr."""
-    click.echo(click.style("warning: ", fg="yellow") + printable(text), err=True)
 
 
 class Silent:

@@ -7,6 +7,7 @@ its control characters escaped: values come from a registry that others write to
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any, Final
@@ -18,6 +19,7 @@ from gogeta.domain.quantities import format_duration
 from gogeta.domain.state import DesiredState, LastAccess, ObservedState, TenantRecord
 from gogeta.domain.tenant import tenant_to_data
 from gogeta.kit.clock import rfc3339
+from gogeta.kit.exits import printable, say
 
 STATES: Final = ("passivated", "stopped", "starting", "started", "stopping", "paused", "failed", "routed")
 """The words of the STATE column."""
@@ -90,11 +92,6 @@ def _time(milliseconds: int | None) -> str | None:
 def print_json(data: object) -> None:
     """JSON on standard output, indented; ASCII, so that no terminal acts upon it."""
     click.echo(json.dumps(data, indent=2))
-
-
-def printable(text: str) -> str:
-    """``text`` with everything escaped that a terminal would act upon."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def age(now: int, then: int) -> str:
@@ -214,4 +211,15 @@ def print_details(pairs: Iterable[tuple[str, str]]) -> None:
     width = max(len(title) for title, _ in lines)
     for title, value in lines:
         colour = _COLOURS.get(value) if title == "state" else None
-        click.echo(f"{title.ljust(width)}  " + click.style(printable(value), fg=colour))
+        echo(f"{title.ljust(width)}  ", (printable(value), colour))
+
+
+def echo(*parts: str | tuple[str, str | None]) -> None:
+    """A line on standard output; (text, colour) parts are coloured on a terminal, unless NO_COLOR is set."""
+    line = "".join(part if isinstance(part, str) else click.style(part[0], fg=part[1]) for part in parts)
+    click.echo(line, color=False if os.environ.get("NO_COLOR") else None)
+
+
+def warn(text: str) -> None:
+    """A warning on stderr."""
+    say("warning", text, colour="yellow")

@@ -9,6 +9,7 @@ import click
 from gogeta.cli import showing
 from gogeta.cli.connecting import on_registry
 from gogeta.cli.parameters import output_option, registry_options, tenant_argument
+from gogeta.cli.showing import warn
 from gogeta.domain.errors import InvalidInputError
 from gogeta.domain.state import LastAccess
 from gogeta.kit.clock import wall_ms
@@ -84,14 +85,10 @@ async def _accesses(registry: Registry) -> dict[str, LastAccess]:
         try:
             accesses[str(keys.name_of(entry.key, keys.ACCESS))] = decode(LastAccess, entry.value, what=entry.key)
         except InvalidInputError as error:
-            _say(str(error))
+            warn(str(error))
     return accesses
 
 
 def _warn(records: Records) -> None:
     for key, problem in sorted(records.quarantine.items()):
-        _say(f"{key} cannot be read and is passed over: {problem}")
-
-
-def _say(text: str) -> None:
-    click.echo(click.style("warning: ", fg="yellow") + showing.printable(text), err=True)
+        warn(f"{key} cannot be read and is passed over: {problem}")

@@ -107,9 +107,9 @@ async def wait_until(
     mirror, changed = TenantMirror(registry.store), asyncio.Event()
     mirror.subscribe(lambda changed_name, _, __: changed.set() if changed_name == name else None)
     last: Outcome = Pending(record)
+    looking = False
     async with Tasks("waiting") as tasks:
         tasks.start(mirror.source.run(), "mirror")
-        tasks.start(_look_for_controllers(registry, record, progress), "controllers")
         try:
             async with asyncio.timeout(timeout):
                 await mirror.source.wait_synced()
@@ -121,6 +121,9 @@ async def wait_until(
                             return reached
                         case Pending():
                             progress.pending(last)
+                            if not looking:
+                                looking = True
+                                tasks.start(_look_for_controllers(registry, record, asked, progress), "controllers")
                         case Failed() | Overtaken() | Gone():
                             raise _refusal(name, last)
                         case _:
@@ -175,11 +178,14 @@ def _too_late(
     )
 
 
-async def _look_for_controllers(registry: Registry, record: TenantRecord, progress: Progress) -> NoReturn:
+async def _look_for_controllers(
+    registry: Registry, record: TenantRecord, asked: DesiredChange, progress: Progress
+) -> NoReturn:
+    verb = "start" if asked.desired.state is Desired.STARTED else "stop"
     told = ""
     while True:
         try:
-            missing = missing_controller(await registry.members(), record)
+            missing = missing_controller(await registry.members(), record, verb)
         except RegistryError:
             # The mirror beside us waits this out and logs it.
             missing = told
@@ -189,10 +195,9 @@ async def _look_for_controllers(registry: Registry, record: TenantRecord, progre
         await asyncio.sleep(_LOOK_FOR_CONTROLLERS_EVERY)
 
 
-def missing_controller(members: tuple[Member, ...], record: TenantRecord) -> str:
-    """Why nobody will carry out a wish about the tenant; empty when somebody will."""
+def missing_controller(members: tuple[Member, ...], record: TenantRecord, verb: str) -> str:
+    """Why nobody will ``verb`` (start, stop) the tenant; empty when somebody will."""
     controllers = [member for member in members if member.kind == CONTROLLER]
-    verb = "start" if record.desired.state is not Desired.STARTED else "start or stop"
     if not controllers:
         return f"no passivator is running, so nothing will {verb} it; `passivator` or `gogeta up` runs one"
     driver = record.tenant.driver

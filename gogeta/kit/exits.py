@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
+import os
 import traceback
 from collections.abc import Callable, Sequence
 from enum import IntEnum
@@ -94,11 +94,11 @@ def run(main: Callable[[], Any], *, as_json: bool = False) -> int:
         code = end.exit_code if isinstance(end, click.exceptions.Exit) else end.code
         return code if isinstance(code, int) else int(code is not None)
     except (click.Abort, KeyboardInterrupt):
-        _show(("interrupted",), "", ExitStatus.INTERRUPTED, as_json=as_json, kind="Interrupted")
+        _show(("interrupted",), "", ExitStatus.INTERRUPTED, as_json=as_json)
         return ExitStatus.INTERRUPTED
     except (click.ClickException, GogetaError) as error:
         status = status_of(error)
-        _show(_lines(error), _hint(error), status, as_json=as_json, kind=_kind(error))
+        _show(_lines(error), _hint(error), status, as_json=as_json)
         return status
     except Exception as error:  # noqa: BLE001 - the outermost frame: whatever it is, a person gets a message
         if logging.getLogger().isEnabledFor(logging.DEBUG) and logging.getLogger().hasHandlers():
@@ -108,7 +108,6 @@ def run(main: Callable[[], Any], *, as_json: bool = False) -> int:
             "this is a mistake in the program; --log-level debug shows where, please report it",
             ExitStatus.FAILED,
             as_json=as_json,
-            kind="Unexpected",
         )
         return ExitStatus.FAILED
     return result if isinstance(result, int) else ExitStatus.DONE
@@ -145,22 +144,25 @@ def _hint(error: click.ClickException | GogetaError) -> str:
     return ""
 
 
-def _kind(error: Exception) -> str:
-    return type(error).__name__.removesuffix("Error")
-
-
-def _show(lines: Sequence[str], hint: str, status: ExitStatus, *, as_json: bool, kind: str) -> None:
+def _show(lines: Sequence[str], hint: str, status: ExitStatus, *, as_json: bool) -> None:
     if as_json:
-        body = {"error": {"kind": kind, "message": "\n".join(lines), "hint": hint, "exit_status": int(status)}}
-        click.echo(json.dumps(body), err=True)
+        error = {"kind": status.name.lower(), "exit_status": int(status), "messages": list(lines), "hint": hint}
+        click.echo(json.dumps({"error": error}), err=True)
         return
     for line in lines:
-        click.echo(click.style("error: ", fg="red", bold=True) + _printable(line), err=True)
+        say("error", line, colour="red")
     if hint:
-        click.echo(click.style("hint: ", fg="yellow") + _printable(hint), err=True)
-    sys.stderr.flush()
+        say("hint", hint, colour="yellow")
 
 
-def _printable(text: str) -> str:
-    # A message may quote a file or a registry value: a terminal must not act upon what stands there.
+def say(kind: str, text: str, *, colour: str) -> None:
+    """One line on stderr: ``error: ...``. Coloured on a terminal, unless NO_COLOR is set."""
+    plain = bool(os.environ.get("NO_COLOR"))
+    click.echo(
+        click.style(f"{kind}: ", fg=colour, bold=True) + printable(text), err=True, color=False if plain else None
+    )
+
+
+def printable(text: str) -> str:
+    """``text`` with everything escaped that a terminal would act upon: it may quote a file or a registry value."""
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from gogeta.domain.errors import InvalidInputError, Problem
 from gogeta.registry.embedded import EmbeddedStore
-from gogeta.registry.etcd import EtcdStore
 from gogeta.registry.store import Store
 from gogeta.settings import RegistrySettings
 
@@ -23,6 +22,9 @@ def open_store(settings: RegistrySettings) -> Store:
     """
     if settings.registry.scheme == "embedded":
         return _open_embedded(settings)
+    # It brings aiohttp along, which takes longer to import than a command on an embedded registry takes in all.
+    from gogeta.registry.etcd import EtcdStore  # noqa: PLC0415
+
     return EtcdStore(
         settings.registry.endpoints,
         tls=_tls(settings),
