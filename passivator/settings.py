@@ -52,13 +52,15 @@ class ControllerSettings:
     )
     settle: float = duration(
         0.5,
-        help="Pause between the decision to passivate and the stop, in which a proxy that has the tenant in use takes it back.",
+        help="Pause between the decision to passivate and the stop, in which a proxy that uses the tenant takes it back.",
         section="Life cycle",
     )
     resync: float = duration(
         30.0, help="How often everything is compared again, whatever events said.", section="Life cycle"
     )
-    retry_first: float = duration(1.0, help="Wait after a first failed start; doubled after each further one.", section="Life cycle")
+    retry_first: float = duration(
+        1.0, help="Wait after a first failed start; doubled after each further one.", section="Life cycle"
+    )
     retry_limit: float = duration(300.0, help="Longest wait between failed starts.", section="Life cycle")
 
 

@@ -73,7 +73,10 @@ class DesiredState:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One finished step of a start: its name and how long it took, in milliseconds."""
+    """One finished step of a start: its name and how long it took, in milliseconds.
+
+    passivator's steps: ``queued`` (waited for its turn), ``started`` (the runtime started it), ``ready`` (it answered).
+    """
 
     __pydantic_config__ = _LENIENT
 
@@ -100,6 +103,8 @@ class ObservedState:
     phases: tuple[Phase, ...] = ()
     """The finished steps of the last start, in order."""
     reason: Reason | None = None
+    driver: str = ""
+    """The kind of driver that runs it: who has to clean up when the declaration is gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,167 @@
+"""The admin listener of both programs: health, readiness, metrics, and whatever a program adds to it.
+
+It is a listener of its own, never reachable through a tenant's host: it answers only to requests that name it by an IP
+address, by ``localhost`` or by a configured name, so that no web page can reach it through a name of its author's
+(DNS rebinding). Answers are made from what is in memory and wait for nobody, so that they come under load, too.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import logging
+import os
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from gogeta.domain.errors import Fault, GogetaError
+from gogeta.domain.hosts import normalise_host
+from gogeta.domain.upstreams import Endpoint
+
+logger = logging.getLogger(__name__)
+
+_GRACE: Final = 2.0
+"""Seconds that requests under way get at the end."""
+_ANY_ADDRESS: Final = ""
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class AddressTakenError(GogetaError):
+    """A listener's address cannot be had: taken, not ours, or not allowed."""
+
+    fault = Fault.OPERATOR
+
+    def __init__(self, setting: str, endpoint: Endpoint, error: OSError) -> None:
+        """``setting`` is the flag without its hyphens, e.g. ``admin``."""
+        reason = {
+            errno.EADDRINUSE: "another program listens there already",
+            errno.EADDRNOTAVAIL: "this machine does not have that address",
+            errno.EACCES: "this user may not listen there",
+        }.get(error.errno or 0, os.strerror(error.errno) if error.errno else str(error))
+        super().__init__(
+            f"--{setting}: cannot listen on {endpoint}: {reason}",
+            hint=f"choose another address with --{setting} HOST:PORT",
+        )
+        self.setting = setting
+        self.endpoint = endpoint
+
+
+class AdminSite:
+    """Serves ``/healthz``, ``/readyz`` and ``/metrics`` on an address of its own."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        metrics: CollectorRegistry,
+        program: str,
+        *,
+        names: Collection[str] = (),
+        setting: str = "admin",
+    ) -> None:
+        """``program`` stands in answers; ``names`` are further hosts it answers to; ``setting`` names its flag."""
+        self._wanted = endpoint
+        self._metrics = metrics
+        self._program = program
+        self._names = frozenset(names) | {"localhost"}
+        self._setting = setting
+        self._problems: dict[str, str | None] = {}
+        self._runner: web.AppRunner | None = None
+        self._bound: Endpoint | None = None
+        self._app = web.Application(middlewares=[self._guard])
+        self._app.on_response_prepare.append(_anonymous)
+        self._app.add_routes(
+            [
+                web.get("/healthz", self._health),
+                web.get("/readyz", self._readiness),
+                web.get("/metrics", self._exposition),
+            ]
+        )
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it listens, with the port that port 0 became; before ``start``, where it will."""
+        return self._bound or self._wanted
+
+    def add_routes(self, routes: Iterable[web.AbstractRouteDef]) -> None:
+        """Serve more; before ``start`` only."""
+        self._app.add_routes(routes)
+
+    def ready(self, name: str, problem: str | None) -> None:
+        """Part ``name`` has this problem, or (None) is well. ``/readyz`` is 200 when all named parts are well."""
+        before = self._problems.get(name, problem)
+        self._problems[name] = problem
+        if before != problem:
+            logger.info("%s: %s", name, problem or "well again")
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What keeps it from being ready, by part."""
+        return {name: problem for name, problem in self._problems.items() if problem is not None}
+
+    async def start(self) -> None:
+        """Listen. Raises AddressTakenError, which names the setting."""
+        self._runner = web.AppRunner(self._app, access_log=None, handle_signals=False, shutdown_timeout=_GRACE)
+        await self._runner.setup()
+        host = self._wanted.host if self._wanted.host != _ANY_ADDRESS else None
+        site = web.TCPSite(self._runner, host, self._wanted.port)
+        try:
+            await site.start()
+        except OSError as error:
+            await self.stop()
+            raise AddressTakenError(self._setting, self._wanted, error) from error
+        port = self._runner.addresses[0][1]
+        self._bound = Endpoint(self._wanted.host, int(port))
+
+    async def stop(self) -> None:
+        """Stop listening; requests under way get a moment. Idempotent."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not self._answers_to(request.headers.get("Host", "")):
+            return web.Response(
+                status=421, text="the admin listener answers to its IP address, to localhost and to configured names\n"
+            )
+        return await handler(request)
+
+    def _answers_to(self, authority: str) -> bool:
+        try:
+            host = normalise_host(authority)
+        except ValueError:
+            return False
+        if host in self._names:
+            return True
+        try:
+            ipaddress.ip_address(host.strip("[]"))
+        except ValueError:
+            return False
+        return True
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n", headers={"Cache-Control": "no-store"})
+
+    async def _readiness(self, _request: web.Request) -> web.Response:
+        problems = self.problems
+        status = "ready" if self._problems and not problems else "not ready"
+        if not self._problems:
+            problems = {self._program: "starting"}
+        parts = {name: problem or "well" for name, problem in self._problems.items()}
+        return web.json_response(
+            {"program": self._program, "status": status, "problems": problems, "parts": parts},
+            status=200 if status == "ready" else 503,
+            headers={"Cache-Control": "no-store"},
+        )
+
+    async def _exposition(self, request: web.Request) -> web.Response:
+        encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(body=encoder(self._metrics), headers={"Content-Type": content_type})
+
+
+async def _anonymous(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.popall("Server", None)

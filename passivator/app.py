@@ -1,0 +1,96 @@
+"""How passivator is put together: as a part of ``gogeta up`` (``controller``), and as a program (``serve``)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from typing import ClassVar, Final
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from gogeta.domain.upstreams import Endpoint
+from gogeta.kit.admin_site import AdminSite
+from gogeta.kit.signals import stop_signals
+from gogeta.kit.tasks import Tasks, first_of
+from gogeta.registry.opening import open_store
+from gogeta.registry.store import Store
+from passivator.controller import Controller, ReadyCallback
+from passivator.drivers.choosing import open_driver
+from passivator.meters import Meters
+from passivator.settings import ControllerSettings, PassivatorSettings
+
+logger = logging.getLogger(__name__)
+
+
+async def run_controller(
+    settings: ControllerSettings,
+    store: Store,
+    *,
+    metrics: CollectorRegistry,
+    ready: ReadyCallback,
+    listeners: tuple[Endpoint, ...] = (),
+) -> None:
+    """Reconcile tenants until cancelled. ``listeners`` are addresses of ours that no upstream may point at."""
+    driver = open_driver(settings)
+    ready("registry", "not read yet")
+    ready("runtime", "not reached yet")
+    await Controller(
+        settings,
+        store,
+        driver,
+        member=f"{socket.gethostname()}-{os.getpid()}",
+        listeners=listeners,
+        meters=Meters(metrics, driver=driver.kind),
+        ready=ready,
+    ).run()
+
+
+class EmbeddedController:
+    """passivator as a part of another process: what ``gogeta up`` finds as an entry point."""
+
+    name: ClassVar[str] = "passivator"
+    settings: ClassVar[type[ControllerSettings]] = ControllerSettings
+
+    async def run(
+        self, settings: ControllerSettings, store: Store, *, metrics: CollectorRegistry, ready: ReadyCallback
+    ) -> None:
+        """Reconcile until cancelled; ``ready(part, problem)`` hears of ``registry`` and ``runtime``."""
+        await run_controller(settings, store, metrics=metrics, ready=ready)
+
+
+controller: Final = EmbeddedController()
+
+
+async def serve(settings: PassivatorSettings) -> None:
+    """The whole program: until SIGTERM or SIGINT.
+
+    Raises AddressTakenError when the admin listener cannot be had; what else is missing is waited for.
+    """
+    metrics = CollectorRegistry()
+    for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        collector(registry=metrics)
+    with stop_signals() as stop:
+        site = AdminSite(settings.admin, metrics, "passivator")
+        store = open_store(settings)
+        try:
+            await site.start()
+            logger.info(
+                "passivator: admin on http://%s, registry %s, driver %s",
+                site.endpoint,
+                settings.registry,
+                settings.driver,
+            )
+            async with Tasks("passivator program") as tasks:
+                running = tasks.start(
+                    run_controller(settings, store, metrics=metrics, ready=site.ready, listeners=(site.endpoint,)),
+                    "controller",
+                )
+                running.add_done_callback(lambda _: stop.set())
+                await first_of(stop)
+                if running.done() and not running.cancelled():
+                    running.result()
+                logger.info("passivator: ending")
+        finally:
+            await site.stop()
+            await store.close()

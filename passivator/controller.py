@@ -1,0 +1,294 @@
+"""All tenants together: what changes is brought to the tenant's worker, and what events missed is found all the same.
+
+Four sources say that a tenant may need something: its keys in the registry, hints of proxies, events of the runtime,
+and the comparison of everything every so often. All of them only poke; the worker looks for itself. This file decides
+nothing about a tenant; it knows which workers there are, whether the registry and the runtime answer, and how to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from typing import Final, NoReturn
+
+from gogeta.domain.lifecycle import Desired, Event, Observed
+from gogeta.domain.state import Member, TenantRecord
+from gogeta.domain.tenant import TenantName
+from gogeta.domain.upstreams import Endpoint
+from gogeta.kit.backoff import Backoff
+from gogeta.kit.clock import monotonic, wall_ms
+from gogeta.kit.tasks import Tasks
+from gogeta.registry.mirror import TenantMirror
+from gogeta.registry.registry import Registry
+from gogeta.registry.store import RegistryError, Store
+from passivator.core.idle import IdlePolicy
+from passivator.core.retry import RetryPolicy
+from passivator.drivers.base import NOTHING, Driver, DriverError, Runtime, RuntimeUnavailableError, Status
+from passivator.meters import Meters
+from passivator.observer import Observer
+from passivator.ownership import runs
+from passivator.settings import ControllerSettings
+from passivator.startqueue import StartQueue
+from passivator.watches import AccessWatch, SuspectWatch
+from passivator.worker import Surroundings, Worker
+
+logger = logging.getLogger(__name__)
+
+ReadyCallback = Callable[[str, str | None], None]
+"""Takes the name of a part (``registry``, ``runtime``) and its problem, or None when it is well."""
+
+_LOOK: Final = 0.25
+"""Seconds between looks at whether the registry answers."""
+_RUNTIME_GONE_LOOK: Final = 1.0
+_FAREWELL: Final = 2.0
+"""Longest time to say, at the end, that local processes end with us."""
+_ENDS_WITH_US: Final = frozenset({"process"})
+_AT_REST: Final = frozenset({Status.ABSENT, Status.EXITED})
+
+
+class Controller:
+    """Reconciles the tenants of one registry that one driver runs. ``run`` it; cancel it to end."""
+
+    def __init__(
+        self,
+        settings: ControllerSettings,
+        store: Store,
+        driver: Driver,
+        *,
+        member: str,
+        listeners: tuple[Endpoint, ...],
+        meters: Meters,
+        ready: ReadyCallback,
+    ) -> None:
+        """``member`` is this process's name in the registry. ``store`` is used, ``driver`` is closed at the end."""
+        self._driver = driver
+        self._member, self._listeners = member, listeners
+        self._ready, self._meters = ready, meters
+        self._registry = Registry(store, f"passivator/{member}")
+        self._policy = IdlePolicy()
+        self._queue = StartQueue(settings.max_starts)
+        self._mirror = TenantMirror(store)
+        self._accesses = AccessWatch(store, self._policy)
+        self._suspects = SuspectWatch(store, self._suspected)
+        self._tasks = Tasks("passivator")
+        self._observer = Observer(
+            driver, interval=settings.resync, hinted=self._hinted, listed=self._listed, health=self._runtime_health
+        )
+        self._around = Surroundings(
+            driver=driver,
+            registry=self._registry,
+            mirror=self._mirror,
+            policy=self._policy,
+            queue=self._queue,
+            meters=meters,
+            tasks=self._tasks,
+            settle=settings.settle,
+            retry=RetryPolicy(settings.retry_first, settings.retry_limit),
+            fresh=self._fresh,
+            runtime_gone=self._runtime_gone,
+        )
+        self._workers: dict[TenantName, Worker] = {}
+        self._orphans: set[TenantName] = set()
+        self._clearing: set[str] = set()
+        meters.watch(
+            starting=lambda: self._queue.active, queued=lambda: self._queue.waiting, in_state=self._count_in_state
+        )
+
+    def __repr__(self) -> str:
+        """One line: how much there is."""
+        return f"<Controller of {self._driver.kind}: {len(self._workers)} workers, {self._queue!r}>"
+
+    async def run(self) -> NoReturn:
+        """Reconcile until cancelled; then let go of the runtime."""
+        try:
+            async with self._tasks as tasks:
+                parts = [
+                    tasks.start(self._mirror.source.run(), "tenants"),
+                    tasks.start(self._accesses.source.run(), "accesses"),
+                    tasks.start(self._suspects.source.run(), "suspects"),
+                    tasks.start(self._watch_registry(), "registry health"),
+                    tasks.start(self._observe(), "runtime"),
+                ]
+                # None of them ever ends. One that fails all the same ends us: a restart is the whole recovery.
+                ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+                for part in ended:
+                    part.result()
+        finally:
+            await self._let_go()
+        raise AssertionError("a part that never ends has ended")
+
+    async def _observe(self) -> NoReturn:
+        await self._open_driver()
+        await self._mirror.source.wait_synced()
+        await self._accesses.source.wait_synced()
+        self._mirror.subscribe(self._changed)
+        await asyncio.gather(
+            self._observer.run_events(),
+            self._observer.run_resync(),
+            self._registry.announce(self._as_member()),
+        )
+        raise AssertionError("a part that never ends has ended")
+
+    # ------------------------------------------------------------------------------------------ who needs a look
+
+    def _changed(self, name: TenantName, before: TenantRecord | None, after: TenantRecord | None) -> None:
+        """The registry's word about a tenant is another."""
+        worker = self._workers.get(name)
+        if worker is None:
+            if after is None or self._of_interest(after, NOTHING):
+                self._poke(name)
+            return
+        only_observed = (
+            before is not None
+            and after is not None
+            and (before.revision, before.desired_revision) == (after.revision, after.desired_revision)
+        )
+        if only_observed and after is not None and after.observed in (worker.observed, worker.recorder.written):
+            return  # our own words, come back
+        worker.poke()
+
+    def _hinted(self, name: TenantName) -> None:
+        """The runtime's word that something happened to it."""
+        if name in self._workers or name in self._mirror.records:
+            self._poke(name)
+
+    def _suspected(self, name: str, instance: str) -> None:
+        """A proxy's word that it does not answer."""
+        self._meters.suspects.inc()
+        tenant = TenantName(name)
+        record = self._mirror.records.get(tenant)
+        if record is not None and instance in ("", record.observed.instance):
+            self._poke(tenant)
+        if name not in self._clearing:
+            self._clearing.add(name)
+            self._tasks.start(self._clear_suspect(name), f"clear suspect {name}")
+
+    async def _clear_suspect(self, name: str) -> None:
+        try:
+            await self._registry.clear_suspect(name)
+        except RegistryError as error:
+            # It stays, and is followed once more after the next listing.
+            logger.debug("cannot clear the hint about %s: %s", name, error)
+        finally:
+            self._clearing.discard(name)
+
+    def _listed(self, listing: Mapping[TenantName, Runtime]) -> None:
+        """All that the runtime has: compare it with all that there should be."""
+        self._meters.resyncs.inc()
+        first = self._observer.listings == 1
+        leftovers = set(self._mirror.leftovers)
+        for name, record in self._mirror.records.items():
+            runtime = listing.get(name, NOTHING)
+            worker = self._workers.get(name)
+            if worker is not None:
+                worker.compare(runtime)
+            elif self._of_interest(record, runtime):
+                self._poke(name)
+        for name in leftovers:
+            # Without a declaration only the tombstone says whose it was.
+            if self._mirror.observed(name)[0].driver in ("", self._driver.kind):
+                self._poke(name)
+        if self._fresh():
+            self._report_orphans(set(listing) - set(self._mirror.records) - leftovers)
+        if first:
+            logger.info("%d tenants, %d of them with something in the runtime", len(self._mirror.records), len(listing))
+
+    def _of_interest(self, record: TenantRecord, runtime: Runtime) -> bool:
+        """Whether a tenant without a worker needs one."""
+        if record.desired.state is Desired.STARTED or runtime.status not in _AT_REST:
+            return not record.tenant.routed_only or runtime.status is not Status.ABSENT
+        if runs(self._driver.kind, record.tenant):
+            return record.observed.state is not Observed.STOPPED
+        return runtime.status is not Status.ABSENT or record.observed.driver == self._driver.kind
+
+    def _report_orphans(self, names: set[TenantName]) -> None:
+        # Neither declared nor known to have been removed: this may be another installation's, or what is left of a lost
+        # registry. Removing it could not be undone; a person has to look.
+        for name in sorted(names - self._orphans):
+            logger.warning("the runtime has something of %r, which this registry does not know: left alone", name)
+        self._orphans = names
+
+    def _poke(self, name: TenantName) -> None:
+        worker = self._workers.get(name)
+        if worker is None or worker.finished:
+            worker = self._workers[name] = Worker(name, self._around)
+        worker.poke()
+
+    def _count_in_state(self, state: Observed) -> int:
+        return sum(
+            record.observed.state is state for record in self._mirror.records.values() if not record.tenant.routed_only
+        )
+
+    # ------------------------------------------------------------------------------------------ who answers
+
+    def _fresh(self) -> bool:
+        return not self._mirror.source.stale and not self._accesses.source.stale
+
+    async def _watch_registry(self) -> NoReturn:
+        while True:
+            now = monotonic()
+            if self._fresh():
+                self._policy.has_sight(now)
+                self._ready("registry", None)
+            else:
+                self._policy.lost_sight(now)
+                error = self._mirror.source.last_error or self._accesses.source.last_error
+                self._ready("registry", error.message if error is not None else "not read yet")
+            for name in [name for name, worker in self._workers.items() if worker.finished]:
+                del self._workers[name]
+            await asyncio.sleep(_LOOK)
+
+    async def _open_driver(self) -> None:
+        backoff = Backoff(first=0.2, limit=5.0)
+        told = False
+        while True:
+            try:
+                await self._driver.open()
+            except DriverError as error:
+                self._runtime_health(error.message)
+                if not told:
+                    logger.warning("the runtime is not there yet, trying again: %s", error)
+                    told = True
+                await asyncio.sleep(backoff.next())
+            else:
+                self._runtime_health(None)
+                return
+
+    def _runtime_health(self, problem: str | None) -> None:
+        self._ready("runtime", problem)
+
+    def _runtime_gone(self, error: RuntimeUnavailableError) -> None:
+        self._runtime_health(error.message)
+        # Not at once: what a worker met is met again as long as it lasts.
+        asyncio.get_running_loop().call_later(_RUNTIME_GONE_LOOK, self._observer.resync)
+
+    # ------------------------------------------------------------------------------------------ beginning and end
+
+    def _as_member(self) -> Member:
+        return Member(
+            kind="passivator",
+            id=self._member,
+            since=wall_ms(),
+            listeners=self._listeners,
+            runtime=self._driver.runtime_endpoints,
+            driver=self._driver.kind,
+        )
+
+    async def _let_go(self) -> None:
+        """No worker runs any more. Containers stay; before local processes end, the registry is told."""
+        if self._driver.kind in _ENDS_WITH_US:
+            try:
+                async with asyncio.timeout(_FAREWELL):
+                    await asyncio.gather(*(self._say_stopped(worker) for worker in self._workers.values()))
+            except TimeoutError:
+                logger.warning("the registry was not told in time that local processes end")
+            except RegistryError as error:
+                logger.warning("the registry was not told that local processes end: %s", error)
+        await self._driver.close()
+
+    async def _say_stopped(self, worker: Worker) -> None:
+        if worker.observed.state in (Observed.STOPPED, Observed.FAILED):
+            return
+        stopped = worker.recorder.after(Event.EXITED)
+        await self._registry.observe(worker.name, stopped, worker.recorder.revision)

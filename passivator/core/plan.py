@@ -1,0 +1,183 @@
+"""What to do next with one tenant: desired x observed x what the runtime says x now -> one action.
+
+This is the whole reconciler. It is level-triggered: nothing depends on having seen an event, so that after any crash
+the next call goes on from what is there. What the observed state becomes is read from the table of
+``gogeta.domain.lifecycle``; this file only says what *happened*. It must not know how actions are performed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from gogeta.domain.lifecycle import Desired, Event, Observed
+from gogeta.domain.state import ObservedState, Reason, ReasonCode
+from passivator.drivers.base import Runtime, Status
+
+STALE_PAUSE: Final = 0.5
+"""Seconds between looks at a registry that does not answer."""
+_NEVER_SERVED: Final = frozenset({ReasonCode.NOT_READY, ReasonCode.UNHEALTHY})
+_LAST_WORDS: Final = 500
+"""Most characters of a tenant's last output in a reason."""
+
+
+class StopCause(StrEnum):
+    """Why something is stopped."""
+
+    ASLEEP = "asleep"
+    """It should not run."""
+    FAILED_START = "failed-start"
+    """It should run, but this start of it never became ready: the next try begins anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Ask the runtime what is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Have the runtime start it (in its turn). ``event`` is what this is to the observed state."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitReady:
+    """It runs: find out whether this instance is ready."""
+
+    instance: str
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Have the runtime stop it. For ASLEEP only with the registry's word that it should still not run."""
+
+    cause: StopCause
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something happened that only has to be recorded."""
+
+    event: Event
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Its declaration is gone: end and remove all that ran for it, then forget it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing before ``until``, unless something changes."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """All is as it should be."""
+
+
+Action = Look | Start | AwaitReady | Stop | Note | Remove | Wait | Nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """All that a decision rests on."""
+
+    desired: Desired | None
+    """None when the declaration is gone."""
+    observed: ObservedState
+    runtime: Runtime | None
+    """What the runtime said since the last action; None: not looked."""
+    fresh: bool = True
+    """Whether our copy of the registry is current, as far as we know."""
+    settled_at: float = 0.0
+    """Until then proxies may still take back a decision to sleep."""
+    retry_at: float = 0.0
+    """After failed starts: no other one before this."""
+    stop_retry_at: float = 0.0
+    failure: Reason | None = None
+    """Why the last start failed, while that still holds other starts back."""
+    attempt: str = ""
+    """The instance that this process started last and that was not ready yet."""
+
+
+def plan(view: View, now: float) -> Action:
+    """The next action for one tenant. Times are of one monotonic clock."""
+    if view.desired is None:
+        return Remove() if view.fresh else Wait(now + STALE_PAUSE)
+    if view.desired is Desired.STARTED:
+        return _towards_started(view, now)
+    return _towards_asleep(view, now)
+
+
+def _towards_started(view: View, now: float) -> Action:
+    state = view.observed.state
+    if view.runtime is None:
+        # Asking the driver to start what runs already does no harm, so a wake need not look first.
+        return _start(view, now) if state is Observed.STOPPED else Look()
+    match view.runtime.status:
+        case Status.RUNNING:
+            return _running(view, view.runtime, now)
+        case Status.ABSENT | Status.EXITED:
+            lost_in_start = state is Observed.STARTING and view.attempt and view.attempt == view.observed.instance
+            if state is Observed.STARTED or (lost_in_start and view.runtime.instance in ("", view.attempt)):
+                return Note(Event.CRASHED, end_reason(view.runtime))
+            return _start(view, now)
+        case Status.STOPPING | Status.PAUSED:
+            return _start(view, now)
+
+
+def _running(view: View, runtime: Runtime, now: float) -> Action:
+    observed = view.observed
+    same = bool(runtime.instance) and observed.instance == runtime.instance
+    if observed.state is Observed.STARTED:
+        if same and observed.endpoints and set(observed.endpoints) <= set(runtime.endpoints):
+            return Nothing()
+        return AwaitReady(runtime.instance, Event.LAPSED)
+    never_served = observed.reason is not None and observed.reason.code in _NEVER_SERVED
+    if observed.state is Observed.FAILED and same and never_served:
+        return Stop(StopCause.FAILED_START) if now >= view.stop_retry_at else Wait(view.stop_retry_at)
+    return AwaitReady(runtime.instance, Event.LAPSED)
+
+
+def _start(view: View, now: float) -> Action:
+    state = view.observed.state
+    if now < view.retry_at:
+        return Wait(view.retry_at) if state is Observed.FAILED else Note(Event.FAILED, view.failure)
+    if not view.fresh:
+        # A new start may get the address that proxies, who see no more than we do, still take for another tenant's.
+        return Wait(now + STALE_PAUSE)
+    return Start(Event.LAPSED if state is Observed.STARTED else Event.START)
+
+
+def _towards_asleep(view: View, now: float) -> Action:
+    if view.runtime is None:
+        return Look()
+    match view.runtime.status:
+        case Status.ABSENT | Status.EXITED:
+            return Nothing() if view.observed.state is Observed.STOPPED else Note(Event.EXITED)
+        case Status.RUNNING | Status.STOPPING | Status.PAUSED:
+            until = view.stop_retry_at
+            if view.observed.state is Observed.STARTED:
+                until = max(until, view.settled_at)
+            return Wait(until) if now < until else Stop(StopCause.ASLEEP)
+
+
+def end_reason(runtime: Runtime) -> Reason:
+    """Why something that should run does not, in the words of the runtime."""
+    words = f": {runtime.message.strip()[-_LAST_WORDS:]}" if runtime.message.strip() else ""
+    if runtime.out_of_memory:
+        return Reason(ReasonCode.OUT_OF_MEMORY, f"it was killed because it ran out of memory{words}")
+    if runtime.status is Status.ABSENT and runtime.exit_code is None:
+        return Reason(ReasonCode.EXITED, f"it is not there any more{words}")
+    if runtime.exit_code is None:
+        return Reason(ReasonCode.EXITED, f"it ended by itself{words}")
+    ended = f"signal {-runtime.exit_code}" if runtime.exit_code < 0 else f"exit status {runtime.exit_code}"
+    return Reason(ReasonCode.EXITED, f"it ended by itself with {ended}{words}")

@@ -1,0 +1,70 @@
+"""passivator's metrics. Labels are closed sets: no tenant's name and no host ever becomes one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from gogeta import __version__
+from gogeta.domain.lifecycle import Observed
+
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+
+
+class Meters:
+    """All of them, registered once."""
+
+    def __init__(self, registry: CollectorRegistry, *, driver: str) -> None:
+        """``driver`` stands in the build information."""
+        self.starts = Counter(
+            "passivator_starts", "Starts that ended, by result and reason.", ("result", "reason"), registry=registry
+        )
+        self.crashes = Counter(
+            "passivator_crashes", "Started tenants that ended by themselves, by reason.", ("reason",), registry=registry
+        )
+        self.stops = Counter("passivator_stops", "Stops that ended, by result.", ("result",), registry=registry)
+        self.passivations = Counter(
+            "passivator_passivations", "Tenants put to sleep or stopped, by cause.", ("cause",), registry=registry
+        )
+        self.take_backs = Counter(
+            "passivator_take_backs",
+            "Decisions to sleep that use or another change overtook before anything was stopped.",
+            registry=registry,
+        )
+        self.start_seconds = Histogram(
+            "passivator_start_seconds",
+            "How long starts took, by phase: queued, started, ready; and in total.",
+            ("phase",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.registry_errors = Counter(
+            "passivator_registry_errors", "Calls of the registry that failed.", registry=registry
+        )
+        self.runtime_errors = Counter(
+            "passivator_runtime_errors", "Calls of the runtime that it did not answer.", registry=registry
+        )
+        self.resyncs = Counter("passivator_resyncs", "Comparisons of everything.", registry=registry)
+        self.removals = Counter("passivator_removals", "Removed tenants that were cleaned up.", registry=registry)
+        self.suspects = Counter(
+            "passivator_suspects", "Hints of proxies that a tenant does not answer.", registry=registry
+        )
+        self.faults = Counter("passivator_faults", "Mistakes of our own: please report them.", registry=registry)
+        self._registry = registry
+        Gauge(
+            "passivator_build_info", "Always 1; the labels say what runs.", ("version", "driver"), registry=registry
+        ).labels(__version__, driver).set(1)
+
+    def watch(
+        self, *, starting: Callable[[], int], queued: Callable[[], int], in_state: Callable[[Observed], int]
+    ) -> None:
+        """Read these at each scrape."""
+        Gauge("passivator_starts_in_progress", "Starts under way.", registry=self._registry).set_function(starting)
+        Gauge("passivator_starts_queued", "Starts waiting for their turn.", registry=self._registry).set_function(
+            queued
+        )
+        tenants = Gauge("passivator_tenants", "Tenants by observed state.", ("state",), registry=self._registry)
+        for state in Observed:
+            tenants.labels(state.value).set_function(lambda state=state: in_state(state))  # type: ignore[misc]

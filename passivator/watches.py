@@ -1,0 +1,83 @@
+"""Two small mirrors beside the tenants': last accesses for the idle policy, and proxies' hints that something is wrong.
+
+They fold keys into calls and decide nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from gogeta.domain.errors import InvalidInputError
+from gogeta.domain.state import LastAccess, Suspicion
+from gogeta.kit.clock import monotonic
+from gogeta.registry import keys
+from gogeta.registry.codec import decode
+from gogeta.registry.mirror import Mirror
+from gogeta.registry.store import Change, Entry, Listing, Store
+from passivator.core.idle import IdlePolicy
+
+logger = logging.getLogger(__name__)
+
+
+class AccessWatch:
+    """Tells the idle policy of every last access."""
+
+    def __init__(self, store: Store, policy: IdlePolicy) -> None:
+        """Mirrors ``keys.ACCESS`` into ``policy``."""
+        self._policy = policy
+        self._known: set[str] = set()
+        self.source = Mirror(store, keys.ACCESS, self)
+
+    def reset(self, listing: Listing) -> None:
+        """Take a listing (the mirror's side)."""
+        listed = {entry.key for entry in listing.entries}
+        for entry in listing.entries:
+            self._tell(entry.key, entry)
+        for key in self._known - listed:
+            self._tell(key, None)
+        self._known = listed
+
+    def changed(self, change: Change) -> None:
+        """Take a change (the mirror's side)."""
+        self._tell(change.key, change.entry)
+        (self._known.discard if change.entry is None else self._known.add)(change.key)
+
+    def _tell(self, key: str, entry: Entry | None) -> None:
+        at, in_flight = 0, 0
+        if entry is not None:
+            try:
+                access = decode(LastAccess, entry.value, what=key)
+                at, in_flight = access.at, access.in_flight
+            except InvalidInputError as error:
+                # That it changed is what counts, and it did.
+                logger.warning("%s", error)
+        revision = entry.revision if entry is not None else 0
+        self._policy.accessed(keys.name_of(key, keys.ACCESS), revision, at, in_flight, monotonic())
+
+
+class SuspectWatch:
+    """Passes on every hint: tenant and the instance that did not answer."""
+
+    def __init__(self, store: Store, suspected: Callable[[str, str], None]) -> None:
+        """Mirrors ``keys.SUSPECTS``; ``suspected`` must not block and not raise."""
+        self._suspected = suspected
+        self.source = Mirror(store, keys.SUSPECTS, self)
+
+    def reset(self, listing: Listing) -> None:
+        """Take a listing (the mirror's side)."""
+        for entry in listing.entries:
+            self._tell(entry)
+
+    def changed(self, change: Change) -> None:
+        """Take a change (the mirror's side)."""
+        if change.entry is not None:
+            self._tell(change.entry)
+
+    def _tell(self, entry: Entry) -> None:
+        try:
+            instance = decode(Suspicion, entry.value, what=entry.key).instance
+        except InvalidInputError as error:
+            logger.warning("%s", error)
+            instance = ""
+        self._suspected(keys.name_of(entry.key, keys.SUSPECTS), instance)

@@ -1,0 +1,452 @@
+"""One tenant's way: desired + observed + now -> plan -> driver -> observed, one step after the other.
+
+Each tenant has one worker, so that nothing about it ever happens twice at once; workers run side by side. What to do
+comes from ``core.plan``, when it is idle from ``core.idle``, when to try again from ``core.retry``; this file performs
+it and says what happened. Every step that fails ends in a recorded reason or in another try after a growing pause.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, assert_never
+
+from gogeta.domain.lifecycle import Cause, Desired, Event, Observed
+from gogeta.domain.state import ObservedState, Phase, Reason, ReasonCode, TenantRecord
+from gogeta.domain.tenant import TenantName
+from gogeta.domain.upstreams import Endpoint
+from gogeta.kit.backoff import Backoff
+from gogeta.kit.clock import monotonic, wall_ms
+from gogeta.kit.tasks import Tasks
+from gogeta.registry.mirror import TenantMirror
+from gogeta.registry.registry import Registry
+from gogeta.registry.store import RegistryError
+from passivator.core import plan as act
+from passivator.core.idle import AskAgain, IdlePolicy, NeverSleeps, Passivate
+from passivator.core.plan import StopCause, View, plan
+from passivator.core.retry import Retry, RetryPolicy
+from passivator.drivers.base import (
+    Driver,
+    DriverError,
+    Runtime,
+    RuntimeUnavailableError,
+    StartFailedError,
+    Status,
+    StopFailedError,
+)
+from passivator.meters import Meters
+from passivator.ownership import GRACE, nobody_runs, runs
+from passivator.pacing import AT_ONCE, UNTIL_POKED, Pace
+from passivator.readiness import NeverReady, NotYet, Readiness, Ready
+from passivator.recorder import Recorder
+from passivator.startqueue import StartQueue
+
+logger = logging.getLogger(__name__)
+
+_OPERATORS: Final = frozenset({Cause.START, Cause.WAKE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What all workers share."""
+
+    driver: Driver
+    registry: Registry
+    mirror: TenantMirror
+    policy: IdlePolicy
+    queue: StartQueue
+    meters: Meters
+    tasks: Tasks
+    settle: float
+    retry: RetryPolicy
+    fresh: Callable[[], bool]
+    """Whether our copy of the registry is current."""
+    runtime_gone: Callable[[RuntimeUnavailableError], None]
+    """The runtime did not answer."""
+
+
+class Worker:
+    """Brings one tenant to where it should be, and keeps it there."""
+
+    def __init__(self, name: TenantName, around: Surroundings) -> None:
+        """Begin with what the registry says of it."""
+        self.name = name
+        self._around = around
+        self._kind = around.driver.kind
+        record = around.mirror.records.get(name)
+        observed, revision = around.mirror.observed(name)
+        self.recorder = Recorder(around.registry, name, observed, revision, around.tasks)
+        self.finished = False
+        """Whether the tenant is gone, and this worker with it."""
+        self.pace = Pace(f"tenant {name}", self._guarded_step, around.tasks)
+        self._trouble = Backoff(first=0.2, limit=10.0)
+        # What is known of it beside the registry:
+        self._runtime: Runtime | None = None
+        self._desired_revision = -1
+        self._settled_at = 0.0
+        self._retry = _retry_on_record(observed.reason)
+        self._failure = observed.reason
+        self._stop_retry = Retry()
+        self._left_over = False
+        """Whether the runtime still has something that we ran before the declaration went to another driver."""
+        self._unowned_since: float | None = None
+        # The start under way:
+        self._attempt = ""
+        self._readiness: Readiness | None = None
+        self._queued_since: float | None = None
+        self._phases: tuple[Phase, ...] = ()
+        self._started_at: float | None = None
+        if record is not None:
+            self._notice(record)
+
+    def __repr__(self) -> str:
+        """One line: state, and whether it is at work."""
+        return f"<Worker {self.name} {self.observed.state} {'working' if self.pace.at_work else 'resting'}>"
+
+    @property
+    def observed(self) -> ObservedState:
+        """What the tenant is, as decided last."""
+        return self.recorder.observed
+
+    def poke(self) -> None:
+        """Something may have changed: look, soon."""
+        if not self.finished:
+            self.pace.poke()
+
+    def compare(self, runtime: Runtime) -> None:
+        """What a listing of the runtime says of it: look closer if anything is to be done about that."""
+        record = self._around.mirror.records.get(self.name)
+        if record is not None and not runs(self._kind, record.tenant):
+            if runtime.status is not Status.ABSENT:
+                self._left_over = True
+                self.poke()
+            return
+        if record is None or not isinstance(plan(self._view(record, runtime), monotonic()), act.Nothing | act.Wait):
+            self.poke()
+
+    async def _guarded_step(self) -> float:
+        try:
+            pause = await self._step()
+        except RegistryError as error:
+            self._around.meters.registry_errors.inc()
+            logger.info("tenant %s: waiting for the registry: %s", self.name, error)
+        except RuntimeUnavailableError as error:
+            self._around.meters.runtime_errors.inc()
+            self._around.runtime_gone(error)
+            logger.info("tenant %s: waiting for the runtime: %s", self.name, error)
+        except DriverError as error:
+            self._around.meters.runtime_errors.inc()
+            logger.warning("tenant %s: %s", self.name, error)
+        except Exception:
+            self._around.meters.faults.inc()
+            logger.exception("tenant %s: a mistake of ours; trying again", self.name)
+        else:
+            if pause != AT_ONCE:
+                self._trouble.reset()
+            return pause
+        self._runtime = None
+        return self._trouble.next()
+
+    # ------------------------------------------------------------------------------------------ one step
+
+    async def _step(self) -> float:
+        record = self._around.mirror.records.get(self.name)
+        if record is not None:
+            self._notice(record)
+            if not runs(self._kind, record.tenant):
+                return await self._leave_alone(record)
+        runtime, self._runtime = self._runtime, None
+        action = plan(self._view(record, runtime), monotonic())
+        if record is None:
+            return await self._remove() if isinstance(action, act.Remove) else act.STALE_PAUSE
+        return await self._perform(record, runtime, action)
+
+    async def _perform(self, record: TenantRecord, runtime: Runtime | None, action: act.Action) -> float:
+        pause = AT_ONCE
+        match action:
+            case act.Look():
+                self._runtime = await self._around.driver.inspect(record.tenant)
+            case act.Start(event):
+                pause = await self._start(record, event)
+            case act.AwaitReady(_, event):
+                assert runtime is not None  # noqa: S101 - the plan has just read it
+                pause = await self._await_ready(record, runtime, event)
+            case act.Stop(cause):
+                pause = await self._stop(record, cause)
+            case act.Note(event, reason):
+                self._happened(record, event, reason)
+            case act.Wait(until):
+                pause = min(max(until - monotonic(), 0.001), await self._consider_sleep(record))
+            case act.Nothing():
+                pause = await self._consider_sleep(record)
+            case act.Remove():
+                raise AssertionError("a declared tenant is never removed")
+            case _:
+                assert_never(action)
+        return pause
+
+    def _view(self, record: TenantRecord | None, runtime: Runtime | None) -> View:
+        return View(
+            desired=record.desired.state if record is not None else None,
+            observed=self.observed,
+            runtime=runtime,
+            fresh=self._around.fresh(),
+            settled_at=self._settled_at,
+            retry_at=self._retry.not_before,
+            stop_retry_at=self._stop_retry.not_before,
+            failure=self._failure,
+            attempt=self._attempt,
+        )
+
+    def _notice(self, record: TenantRecord) -> None:
+        """Take in a new desired state."""
+        self.recorder.adopt(record.observed, record.observed_revision)
+        if record.desired_revision == self._desired_revision:
+            return
+        first_sight, self._desired_revision = self._desired_revision < 0, record.desired_revision
+        now = monotonic()
+        self._settled_at = now + self._around.settle
+        self._stop_retry = Retry()
+        if record.desired.state is Desired.STARTED:
+            self._around.policy.touched(self.name, now, first_hand=not first_sight)
+            if record.desired.cause in _OPERATORS and not first_sight:
+                # An operator's word is worth a try at once.
+                self._retry = Retry()
+        else:
+            self._leave_queue()
+
+    def _note(self, record: TenantRecord, event: Event, *, urgent: bool = False, **parts: object) -> None:
+        """Record what follows from ``event``; ``parts`` are the other fields that change with it."""
+        after = self.recorder.after(event, **{"wakes": record.desired.wakes, "driver": self._kind, **parts})
+        if after.state is not self.observed.state:
+            logger.info(
+                "tenant %s is %s%s", self.name, after.state, f": {after.reason.message}" if after.reason else ""
+            )
+        self.recorder.note(after, urgent=urgent)
+
+    # ------------------------------------------------------------------------------------------ up
+
+    async def _start(self, record: TenantRecord, event: Event) -> float:
+        around, now = self._around, monotonic()
+        if self._queued_since is None:
+            self._queued_since = now
+        if not around.queue.enter(self.name, self.poke):
+            ahead = around.queue.ahead_of(self.name)
+            self._note(record, event, phase=f"waiting for its turn, {ahead} before it", instance="", phases=())
+            return UNTIL_POKED
+        queued = Phase("queued", _ms(monotonic() - self._queued_since))
+        self._note(record, event, phase="starting", instance="", phases=(queued,), reason=self.observed.reason)
+        if self.recorder.revision == 0 or self.recorder.written.endpoints:
+            # Before anything runs there is a record of it, and nobody is sent to an earlier start's address any more.
+            await self.recorder.flush()
+        began = monotonic()
+        try:
+            runtime = await around.driver.start(record.tenant)
+        except StartFailedError as error:
+            self._failed(record, error.reason)
+            return AT_ONCE
+        except DriverError:
+            self._note(record, Event.START, phase="waiting for the runtime", instance="", phases=(queued,))
+            self._leave_queue()
+            raise
+        self._phases = (queued, Phase("started", _ms(monotonic() - began)))
+        self._attempt = runtime.instance
+        self._readiness = Readiness(record.tenant, runtime.instance, began)
+        self._runtime = runtime
+        return AT_ONCE
+
+    async def _await_ready(self, record: TenantRecord, runtime: Runtime, event: Event) -> float:
+        around = self._around
+        around.queue.join(self.name)
+        if self._readiness is None or self._readiness.instance != runtime.instance:
+            # It was not us who started it, or that was before a restart of ours.
+            self._attempt, self._phases = runtime.instance, ()
+            self._readiness = Readiness(record.tenant, runtime.instance, monotonic())
+        self._note(record, event, phase="waiting until it is ready", instance=runtime.instance, phases=self._phases)
+        if self.recorder.written.endpoints and self.recorder.pending:
+            await self.recorder.flush()
+        readiness = self._readiness
+        match await readiness.check(runtime, self.pace.changed):
+            case Ready(endpoints):
+                self._runtime = await around.driver.inspect(record.tenant)
+                # Only if the one that answered is the one that runs: its address may have been another's for a moment.
+                if self._runtime.status is Status.RUNNING and self._runtime.instance == readiness.instance:
+                    self._succeeded(record, endpoints)
+            case NeverReady(reason):
+                self._failed(record, reason)
+            case NotYet():
+                pass
+            case outcome:
+                assert_never(outcome)
+        return AT_ONCE
+
+    def _succeeded(self, record: TenantRecord, endpoints: tuple[Endpoint, ...]) -> None:
+        assert self._readiness is not None  # noqa: S101 - it has just answered
+        around, now = self._around, monotonic()
+        begun = self._readiness.began + sum(phase.ms for phase in self._phases if phase.name == "started") / 1000
+        phases = (*self._phases, Phase("ready", _ms(now - begun)))
+        self._note(record, Event.READY, urgent=True, endpoints=endpoints, instance=self._attempt, phases=phases)
+        for phase in phases:
+            around.meters.start_seconds.labels(phase.name).observe(phase.ms / 1000)
+        around.meters.start_seconds.labels("total").observe(sum(phase.ms for phase in phases) / 1000)
+        around.meters.starts.labels("ok", "").inc()
+        self._started_at = now
+        around.policy.touched(self.name, now)
+        self._end_attempt()
+
+    def _failed(self, record: TenantRecord, reason: Reason) -> None:
+        """A start did not succeed."""
+        self._retry = self._retry.failed(self._around.retry, monotonic(), random.random())  # noqa: S311 - jitter
+        instance = self._attempt
+        self._fall(record, Event.FAILED, reason, instance=instance)
+        self._around.meters.starts.labels("failed", reason.code.value).inc()
+
+    def _fall(self, record: TenantRecord, event: Event, reason: Reason, *, instance: str) -> None:
+        in_ms = max(self._retry.not_before - monotonic(), 0.0) * 1000
+        self._failure = replace(reason, retry_at=wall_ms() + round(in_ms))
+        # At once only when it stays so for a while: a start that follows directly overtakes it.
+        self._note(record, event, urgent=in_ms > 0, reason=self._failure, instance=instance, phases=self._phases)
+        self._started_at = None
+        self._end_attempt()
+
+    def _end_attempt(self) -> None:
+        self._attempt, self._readiness, self._phases = "", None, ()
+        self._leave_queue()
+
+    def _leave_queue(self) -> None:
+        self._queued_since = None
+        self._around.queue.leave(self.name)
+
+    # ------------------------------------------------------------------------------------------ down
+
+    async def _consider_sleep(self, record: TenantRecord) -> float:
+        if record.desired.state is not Desired.STARTED:
+            return UNTIL_POKED
+        verdict = self._around.policy.judge(
+            self.name,
+            idle_timeout=record.tenant.idle_timeout,
+            desired_revision=record.desired_revision,
+            stored_ms=max(record.desired.since, self.observed.since),
+            now=monotonic(),
+            wall_ms=wall_ms(),
+        )
+        match verdict:
+            case NeverSleeps():
+                return UNTIL_POKED
+            case AskAgain(after):
+                return after
+            case Passivate(judged, silent):
+                change = await self._around.registry.passivate(self.name, judged, record.desired.wakes)
+                if change is None:
+                    # Used or changed since; our copy of that is on its way.
+                    self._around.meters.take_backs.inc()
+                    return 0.25
+                logger.info("tenant %s was not used for %.1f s: putting it to sleep", self.name, silent)
+                # Our copy of it pokes us; this is for the case that it is late.
+                return 1.0
+            case _:
+                assert_never(verdict)
+
+    async def _stop(self, record: TenantRecord, cause: StopCause) -> float:
+        around = self._around
+        if cause is StopCause.ASLEEP:
+            stopping = self.recorder.after(Event.STOP, driver=self._kind)
+            if not await self.recorder.announce_stop(stopping, record.desired_revision):
+                around.meters.take_backs.inc()
+                return 0.05
+        self._end_attempt()
+        try:
+            self._runtime = await around.driver.stop(record.tenant)
+        except StopFailedError as error:
+            self._stop_retry = self._stop_retry.failed(around.retry, monotonic(), random.random())  # noqa: S311 - jitter
+            around.meters.stops.labels("failed").inc()
+            retry_at = wall_ms() + round((self._stop_retry.not_before - monotonic()) * 1000)
+            self._note(
+                record, Event.FAILED, urgent=True, reason=Reason(ReasonCode.STOP_FAILED, error.message, retry_at)
+            )
+            return AT_ONCE
+        self._stop_retry = Retry()
+        around.meters.stops.labels("ok").inc()
+        if cause is StopCause.ASLEEP:
+            around.meters.passivations.labels((record.desired.cause or Cause.SLEEP).value).inc()
+        return AT_ONCE
+
+    def _happened(self, record: TenantRecord, event: Event, reason: Reason | None) -> None:
+        """Something that needs no driver call, only a record."""
+        if event is Event.CRASHED and reason is not None:
+            starting = self.observed.state is Observed.STARTING
+            ran_for = 0.0 if starting else math.inf if self._started_at is None else monotonic() - self._started_at
+            self._retry = self._retry.crashed(self._around.retry, monotonic(), random.random(), ran_for)  # noqa: S311
+            if starting:
+                self._around.meters.starts.labels("failed", reason.code.value).inc()
+            else:
+                self._around.meters.crashes.labels(reason.code.value).inc()
+            self._fall(record, event, reason, instance=self.observed.instance)
+        elif event is Event.EXITED:
+            if self.observed.state in (Observed.STOPPING, Observed.STARTED):
+                # It served and was put to sleep: earlier failures are history.
+                self._retry, self._failure = Retry(), None
+            self._note(record, event, urgent=True, reason=_without_retry(self.observed.reason))
+            self._started_at = None
+        else:
+            self._note(record, event, urgent=True, reason=reason)
+
+    async def _leave_alone(self, record: TenantRecord) -> float:
+        """Its declaration is for another driver, or for none."""
+        around, kind = self._around, self._kind
+        self._end_attempt()
+        if self._left_over or self.observed.driver == kind:
+            logger.info("tenant %s is not run by the %s driver any more: removing what is left", self.name, kind)
+            await around.driver.remove(self.name)
+            self._left_over = False
+            if self.observed.driver == kind and self.observed.state is not Observed.STOPPED:
+                self._note(record, Event.STOP)
+                self._note(record, Event.EXITED, urgent=True, driver="")
+                await self.recorder.flush()
+        wanted = record.desired.state is Desired.STARTED and not record.tenant.routed_only
+        if not wanted or self.observed.state is not Observed.STOPPED:
+            self._unowned_since = None
+            return UNTIL_POKED
+        now = monotonic()
+        if self._unowned_since is None:
+            self._unowned_since = now
+        if (left := self._unowned_since + GRACE - now) > 0:
+            return left
+        reason = await nobody_runs(around.registry, record.tenant, kind)
+        if reason is None:
+            return 30.0
+        self._note(record, Event.FAILED, urgent=True, reason=reason, driver="")
+        return UNTIL_POKED
+
+    async def _remove(self) -> float:
+        around = self._around
+        if await around.registry.declared(self.name):
+            # It is there after all: unreadable, or so new that what we know of it is on its way and will poke us.
+            return 30.0
+        self._end_attempt()
+        await self.recorder.flush()
+        await around.driver.remove(self.name)
+        await around.registry.forget(self.name)
+        around.policy.forget(self.name)
+        around.meters.removals.inc()
+        self.finished = True
+        logger.info("tenant %s is removed", self.name)
+        return UNTIL_POKED
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
+
+def _retry_on_record(reason: Reason | None) -> Retry:
+    """What a restart of ours knows of earlier failures: when the next try was to be, within reason."""
+    if reason is None or reason.retry_at is None:
+        return Retry()
+    return Retry(1, monotonic() + min(max(reason.retry_at - wall_ms(), 0) / 1000, 60.0))
+
+
+def _without_retry(reason: Reason | None) -> Reason | None:
+    return replace(reason, retry_at=None) if reason is not None else None
