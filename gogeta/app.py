@@ -1,7 +1,7 @@
 """Composition: which parts a running gogeta is made of, in which order they start, and in which they end.
 
-``run_serve`` is the proxy alone; ``run_up`` is the proxy with controllers in one process, for one machine. Both return the
-program's exit status and raise GogetaError for what an operator has to mend.
+``run_serve`` is the proxy alone; ``run_up`` is the proxy with controllers in one process, for one machine. Both return
+the program's exit status and raise GogetaError for what an operator has to mend.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import uvloop
 from prometheus_client import CollectorRegistry
@@ -24,8 +24,8 @@ from gogeta.domain.upstreams import Endpoint, Forbidden
 from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import wall_ms
-from gogeta.kit.signals import stop_requested
-from gogeta.kit.tasks import Tasks
+from gogeta.kit.signals import stop_signals
+from gogeta.kit.tasks import Tasks, first_of
 from gogeta.net.forwarder import Proxy
 from gogeta.net.server import Server
 from gogeta.registry.mirror import TenantMirror
@@ -91,47 +91,47 @@ async def _serve(
     controllers: Sequence[tuple[Controller, Any]],
     started: Callable[[Running], None],
 ) -> int:
-    member = f"{socket.gethostname()}-{os.getpid()}"
     store = open_store(settings)
     metrics = CollectorRegistry()
     site = AdminSite(settings.admin, metrics, "gogeta")
     try:
-        async with Tasks("gogeta") as tasks:
-            registry = Registry(store, f"gogeta/{member}")
-            mirror = TenantMirror(store)
-            proxy = Proxy(settings, registry, _forbidden(settings, store), tasks)
-            mirror.subscribe(proxy.fleet.changed)
-            metrics.register(ProxyCollector(proxy, mirror))
-            server = Server(proxy, settings.listen)
-            stop = stop_requested()
-            await site.start()
-            site.ready("routes", "the routes have not been read from the registry yet")
-            await server.start()
-            running = Running(replace(settings.listen, port=server.port), site.endpoint)
-            logger.info("serving on %s, admin on %s, registry %s", running.listen, running.admin, settings.registry)
-            tasks.start(mirror.source.run(), "mirror")
-            tasks.start(_watch_readiness(site, mirror, proxy), "readiness")
-            tasks.start(proxy.activity.run(), "activity")
-            listeners = (running.listen, running.admin)
-            tasks.start(
-                registry.announce(Member(kind="gogeta", id=member, since=wall_ms(), listeners=listeners)), "announce"
-            )
-            if tenants is not None:
-                applying = tasks.start(_apply(registry, tenants), "apply")
-                if await first_done(applying, stop):
+        with stop_signals() as stop:
+            async with Tasks("gogeta") as tasks:
+                me = f"{socket.gethostname()}-{os.getpid()}"
+                registry = Registry(store, f"gogeta/{me}")
+                mirror = TenantMirror(store)
+                proxy = Proxy(settings, registry, _forbidden(settings, store), tasks)
+                mirror.subscribe(proxy.fleet.changed)
+                metrics.register(ProxyCollector(proxy, mirror))
+                server = Server(proxy, settings.listen)
+
+                await site.start()
+                site.ready("routes", "the routes have not been read from the registry yet")
+                await server.start()
+                running = Running(replace(settings.listen, port=server.port), site.endpoint)
+                logger.info("serving on %s, admin on %s, registry %s", running.listen, running.admin, settings.registry)
+
+                listeners = (running.listen, running.admin)
+                member = Member(kind="gogeta", id=me, since=wall_ms(), listeners=listeners)
+                tasks.start(mirror.source.run(), "mirror")
+                tasks.start(_watch_readiness(site, mirror, proxy), "readiness")
+                tasks.start(proxy.activity.run(), "activity")
+                tasks.start(registry.announce(member), "announce")
+                if tenants is not None and not await _apply(registry, tenants, stop):
                     return 0
-            for controller, chosen in controllers:
-                work = controller.run(chosen, store, metrics=metrics, ready=site.ready)
-                tasks.start(work, controller.name)
-            started(running)
-            await stop.wait()
-            site.ready("draining", "this process is shutting down")
-            logger.info("draining for up to %.0f s", settings.drain_timeout)
-            cut = await server.drain(settings.drain_timeout)
-            await proxy.activity.flush(proxy.loop_time(), everything=True)
-            if cut:
-                logger.warning("%d exchanges did not finish in time and were cut", cut)
-            return 1 if cut else 0
+                for controller, chosen in controllers:
+                    work = controller.run(chosen, store, metrics=metrics, ready=site.ready)
+                    tasks.start(work, controller.name)
+                started(running)
+                await stop.wait()
+
+                site.ready("draining", "this process is shutting down")
+                logger.info("draining for up to %.0f s", settings.drain_timeout)
+                cut = await server.drain(settings.drain_timeout)
+                await proxy.activity.flush(proxy.loop_time(), everything=True)
+                if cut:
+                    logger.warning("%d exchanges did not finish in time and were cut", cut)
+                return 1 if cut else 0
     finally:
         await site.stop()
         await store.close()
@@ -144,25 +144,15 @@ def _forbidden(settings: ServeSettings, store: Store) -> Forbidden:
     )
 
 
-async def first_done(work: asyncio.Task[None], stop: asyncio.Event) -> bool:
-    """Wait for the work, or for the stop; True when the stop came first. What the work raised is raised here."""
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait((work, stopping), return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if work.done():
-        work.result()
-    return not work.done()
-
-
-async def _apply(registry: Registry, tenants: Sequence[Tenant]) -> None:
-    """Apply the tenants of a file, as soon as the registry is there."""
+async def _apply(registry: Registry, tenants: Sequence[Tenant], stop: asyncio.Event) -> bool:
+    """Apply the tenants of a file, as soon as the registry is there; False when the stop came first."""
     backoff = Backoff(first=0.2, limit=5.0)
-    while True:
+    while not stop.is_set():
         try:
             applied = await registry.apply(tenants)
         except RegistryUnavailableError as error:
             logger.warning("the tenants cannot be applied yet, trying again: %s", error)
-            await asyncio.sleep(backoff.next())
+            await first_of(stop, timeout=backoff.next())
         else:
             logger.info(
                 "tenants: %d created, %d changed, %d unchanged",
@@ -170,12 +160,14 @@ async def _apply(registry: Registry, tenants: Sequence[Tenant]) -> None:
                 len(applied.changed),
                 len(applied.unchanged),
             )
-            return
+            return True
+    return False
 
 
 async def _watch_readiness(site: AdminSite, mirror: TenantMirror, proxy: Proxy) -> None:
-    """Ready once the routes are loaded. A registry that goes away later does not take a proxy out of service: it still
-    serves every route it knows.
+    """Ready once the routes are loaded.
+
+    A registry that goes away later does not take a proxy out of service: it still serves every route it knows.
     """
     await mirror.source.wait_synced()
     proxy.loaded = True

@@ -1,1 +1,4 @@
-"""What operators see of the proxy: its metrics. The listener itself is ``kit/admin_site.py``, which both programs use."""
+"""What operators see of the proxy: its metrics.
+
+The listener itself is ``kit/admin_site.py``, which both programs use.
+"""

@@ -113,8 +113,7 @@ class UnknownTenantError(GogetaError):
 
     def __init__(self, name: str, nearest: str | None = None) -> None:
         """Build the message a person reads after a typing mistake."""
-        super().__init__(
-            f"there is no tenant {name!r}", hint=f"did you mean {nearest!r}?" if nearest else "`gogeta tenants` lists them"
-        )
+        hint = f"did you mean {nearest!r}?" if nearest else "`gogeta tenants` lists them"
+        super().__init__(f"there is no tenant {name!r}", hint=hint)
         self.name = name
         self.nearest = nearest

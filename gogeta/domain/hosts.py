@@ -68,8 +68,7 @@ def normalise_host(authority: str) -> str:
     if host.startswith("["):
         return _normalise_literal(host)
     name = host.lower()
-    if name.endswith("."):
-        name = name[:-1]
+    name = name.removesuffix(".")
     if len(name) > MAX_HOST_LENGTH or not _NAME.fullmatch(name):
         raise ValueError(f"expected a host name, not {authority!r}")
     return name

@@ -33,7 +33,7 @@ def parse_duration(value: object) -> float:
         else:
             raise ValueError(f"expected a duration such as 500ms, 30s, 30m or 1h30m, not {value!r}")
     else:
-        raise ValueError(f"expected a duration such as 500ms, 30s, 30m or 1h30m, not {value!r}")
+        raise ValueError(f"expected a duration such as 500ms, 30s, 30m or 1h30m, not {value!r}")  # noqa: TRY004 - one way
     if not math.isfinite(seconds) or seconds < 0 or seconds > _MAX_SECONDS:
         raise ValueError(f"expected a duration between 0 and ten years, not {value!r}")
     return seconds

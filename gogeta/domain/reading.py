@@ -75,7 +75,7 @@ def problems(kind: type[object], error: ValidationError) -> tuple[Problem, ...]:
             message = f"is not JSON ({item['ctx']['error']})"
         else:
             message = _EXPECTED.get(item["type"]) or item["msg"][:1].lower() + item["msg"][1:]
-            if item["type"] not in {"missing"}:
+            if item["type"] != "missing":
                 message += f", not {_shown(item['input'])}"
         found.append(Problem(path, message))
     return tuple(found)
@@ -89,7 +89,7 @@ def nearest(name: str, valid: list[str]) -> str | None:
 
 def _shown(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - one line of a terminal
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _unknown_field(kind: type[object], path: tuple[str | int, ...]) -> str:

@@ -69,7 +69,9 @@ def _wake_mode(value: object) -> object:
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 DurationOrNever = Annotated[
-    float | None, BeforeValidator(parse_duration_or_never), PlainSerializer(lambda value: "never" if value is None else value)
+    float | None,
+    BeforeValidator(parse_duration_or_never),
+    PlainSerializer(lambda value: "never" if value is None else value),
 ]
 Size = Annotated[int, BeforeValidator(parse_size)]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words), Field(max_length=_MAX_WORDS)]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 from typing import TYPE_CHECKING, Final
 
-from gogeta.domain.errors import Fault, GogetaError
+from gogeta.kit.admin_site import AddressTakenError
 from gogeta.net.downstream import DownstreamConnection
 
 if TYPE_CHECKING:
@@ -21,27 +20,6 @@ SWEEP_SECONDS: Final = 0.5
 _IDLE_SWEEPS: Final = 10
 
 
-class ListenError(GogetaError):
-    """The listener could not be opened."""
-
-    fault = Fault.OPERATOR
-
-
-def explain_listen(error: OSError, endpoint: Endpoint, setting: str) -> ListenError:
-    """The error a person reads when an address cannot be listened on."""
-    if error.errno == errno.EADDRINUSE:
-        return ListenError(
-            f"{setting}: {endpoint} is taken by another process",
-            hint=f"choose another address with {setting}, or end what listens there",
-        )
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return ListenError(
-            f"{setting}: no permission to listen on {endpoint}",
-            hint="ports below 1024 need a privilege; take a higher one",
-        )
-    return ListenError(f"{setting}: cannot listen on {endpoint}: {error.strerror or error}")
-
-
 class Server:
     """Serves visitors with a proxy."""
 
@@ -53,7 +31,7 @@ class Server:
         self.port = endpoint.port
 
     async def start(self) -> None:
-        """Listen. Raises ListenError."""
+        """Listen. Raises AddressTakenError, which names the setting."""
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(
@@ -63,7 +41,7 @@ class Server:
                 backlog=BACKLOG,
             )
         except OSError as error:
-            raise explain_listen(error, self._endpoint, "--listen") from error
+            raise AddressTakenError("listen", self._endpoint, error) from error
         self.port = self._server.sockets[0].getsockname()[1]
         self._proxy.tasks.start(self._sweep(), "sweep")
 
@@ -89,7 +67,7 @@ class Server:
             connection.drain()
         loop = asyncio.get_running_loop()
         give_up = loop.time() + limit
-        while proxy.connections and loop.time() < give_up:
+        while proxy.connections and loop.time() < give_up:  # noqa: ASYNC110 - thousands of ends, one coarse look
             await asyncio.sleep(0.02)
         cut = proxy.in_flight
         for connection in tuple(proxy.connections):
