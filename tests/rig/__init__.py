@@ -20,6 +20,7 @@ Fixtures
         gogeta = processes.start("gogeta", "serve", "--listen", f"127.0.0.1:{port}")   # a console script of ours
         processes.python("-m", "http.server", str(port), cwd=site)                     # or any program by its path
         gogeta.wait_for_port(port); gogeta.wait_for_line("listening"); gogeta.output()
+        processes.run("gogeta", "tenants", "-o", "json")   # to its end: .returncode, .stdout, .stderr
         gogeta.terminate() (SIGTERM), .kill(), .pause(), .resume(); assert gogeta.wait(timeout=10) == 0
 
     etcd: EtcdServer              one node, empty and healthy at the start of each test.
@@ -34,12 +35,16 @@ Fixtures
         server = make_etcd(tls=True, client_auth=True)    # .ca_file, .client_certificate (cert_file, key_file)
         server = make_etcd(users={"root": "secret"}, extra_args=["--auth-token-ttl=2"])
 
+    make_relay: Callable[[int], FaultRelay]   relays with faults, in front of a port; for half-open and broken paths.
+        relay = make_relay(etcd.port); relay.port
+        relay.cut(); relay.cut_after(5000); relay.freeze(); relay.delay(0.2); relay.refuse(); relay.restore()
+
     certificates: CertificateAuthority   throw-away CA: .ca_file, .issue("127.0.0.1", "localhost") -> KeyPair
 
     docker: DockerEngine          an engine of its own. Containers and networks made by the test go when it ends.
-        DockerEngine.url          # "unix:///…/docker.sock", for aiodocker.Docker(url); also .socket
+        docker.url                # "unix:///…/docker.sock", for aiodocker.Docker(url); also .socket
         docker.run("bb:1", "httpd", "-f", "-p", "80", name="t1", options={...})        # -> container id
-        docker.request("GET", "/containers/json"); docker.address("t1"); docker.state("t1")
+        docker.request("GET", "/containers/json"); docker.address("t1"); docker.state("t1"); docker.logs("t1")
         docker.pause(); docker.resume(); docker.kill(); docker.start()                 # the engine itself
         Images, made from nothing: `bb:1` (static busybox: sh, httpd, nc ...), and with
         the fixture python_image: str   # "py:1": this Python with aiohttp, for applications with WebSockets

@@ -1,6 +1,6 @@
 """The fixtures: thin handles on the parts in this package, each with the life time it promises."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -9,6 +9,7 @@ from tests.rig.chromium import Chromium, need_chromium
 from tests.rig.docker import DockerEngine, make_engine
 from tests.rig.etcd import EtcdCluster, EtcdFactory, EtcdServer, need_etcd
 from tests.rig.programs import ProcessRack
+from tests.rig.relay import FaultRelay
 from tests.rig.run_folder import RunFolder, clear_dead_runs
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "etcd_cluster_of_the_run",
     "etcd_of_the_run",
     "make_etcd",
+    "make_relay",
     "processes",
     "python_image",
     "run_folder",
@@ -123,3 +125,17 @@ def python_image(docker_of_the_run: DockerEngine) -> str:
 def chromium(run_folder: RunFolder) -> Chromium:
     """Starts browsers."""
     return need_chromium(run_folder)
+
+
+@pytest.fixture
+def make_relay() -> Iterator[Callable[[int], FaultRelay]]:
+    """Makes relays in front of a port, ended with the test."""
+    relays: list[FaultRelay] = []
+
+    def make(target_port: int) -> FaultRelay:
+        relays.append(FaultRelay(target_port))
+        return relays[-1]
+
+    yield make
+    for relay in relays:
+        relay.close()
