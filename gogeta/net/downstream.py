@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections import deque
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
@@ -85,10 +85,10 @@ class DownstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A visitor has come."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows asyncio's loose signature
-        self.transport = transport
-        self.reading = ReadGate(transport)
-        transport.set_write_buffer_limits(high=WRITE_HIGH)
+        # uvloop's transports are asyncio's in behaviour, not by inheritance.
+        self.transport = cast("asyncio.Transport", transport)
+        self.reading = ReadGate(self.transport)
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH)
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else "unix"
         if not self.proxy.opened(self):

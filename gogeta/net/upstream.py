@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
@@ -63,10 +63,10 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Connected."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows asyncio's loose signature
-        self.transport = transport
-        self.reading = ReadGate(transport)
-        transport.set_write_buffer_limits(high=WRITE_HIGH)
+        # uvloop's transports are asyncio's in behaviour, not by inheritance.
+        self.transport = cast("asyncio.Transport", transport)
+        self.reading = ReadGate(self.transport)
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH)
         self.proxy.upstreams.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
