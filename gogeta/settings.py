@@ -37,7 +37,7 @@ def parse_listener(value: object) -> Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class RegistryUrl:
-    """Where the registry is: ``embedded:PATH``, or ``etcd://[user:password@]host:port[,host:port...]``, ``etcds://`` for TLS."""
+    """Where the registry is: ``embedded:PATH``, or ``etcd://[user:password@]host:port[,...]``, ``etcds://`` for TLS."""
 
     scheme: str
     path: str = ""
@@ -153,7 +153,11 @@ class RegistrySettings:
         section="Registry",
     )
     registry_ca: str = option(
-        "", help="PEM file of the authority that signed etcd's certificates.", parse=text, metavar="FILE", section="Registry"
+        "",
+        help="PEM file of the authority that signed etcd's certificates.",
+        parse=text,
+        metavar="FILE",
+        section="Registry",
     )
     registry_cert: str = option(
         "", help="PEM file of our client certificate for etcd.", parse=text, metavar="FILE", section="Registry"
@@ -206,10 +210,18 @@ class ServeSettings(RegistrySettings):
         section="Listeners",
     )
     workers: int = option(
-        1, help="Worker processes, each with a loop of its own on one core.", parse=whole(1, 256), metavar="N", section="Listeners"
+        1,
+        help="Worker processes, each with a loop of its own on one core.",
+        parse=whole(1, 256),
+        metavar="N",
+        section="Listeners",
     )
     max_connections: int = option(
-        20_000, help="Most visitors' connections at once; more are refused with 503.", parse=whole(1), metavar="N", section="Limits"
+        20_000,
+        help="Most visitors' connections at once; more are refused with 503.",
+        parse=whole(1),
+        metavar="N",
+        section="Limits",
     )
     max_header_bytes: int = option(
         32 * 1024,
@@ -222,10 +234,18 @@ class ServeSettings(RegistrySettings):
         128, help="Most header fields in a head.", parse=whole(1, 10_000), metavar="N", section="Limits"
     )
     max_held: int = option(
-        10_000, help="Most requests waiting for tenants to wake, in all; more get 503.", parse=whole(1), metavar="N", section="Limits"
+        10_000,
+        help="Most requests waiting for tenants to wake, in all; more get 503.",
+        parse=whole(1),
+        metavar="N",
+        section="Limits",
     )
     max_held_per_tenant: int = option(
-        2_000, help="Most requests waiting for one tenant to wake; more get 503.", parse=whole(1), metavar="N", section="Limits"
+        2_000,
+        help="Most requests waiting for one tenant to wake; more get 503.",
+        parse=whole(1),
+        metavar="N",
+        section="Limits",
     )
     max_idle_upstream: int = option(
         64, help="Most idle connections kept to one endpoint.", parse=whole(0, 10_000), metavar="N", section="Limits"
@@ -251,7 +271,8 @@ class ServeSettings(RegistrySettings):
     )
     trusted_proxies: tuple[Network, ...] = option(
         (),
-        help="Networks of proxies in front whose X-Forwarded-* and Forwarded fields are believed, e.g. 10.0.0.0/8,::1/128.",
+        help="Networks of proxies in front whose X-Forwarded-* and Forwarded fields are believed, "
+        "e.g. 10.0.0.0/8,::1/128.",
         parse=parse_networks,
         show=lambda networks: ",".join(str(network) for network in networks),
         metavar="CIDR[,CIDR...]",
@@ -259,7 +280,7 @@ class ServeSettings(RegistrySettings):
     )
     access_interval: float = duration(
         10.0,
-        help="Most often a tenant's last access is written while it is in use; a tenth of its idle timeout if that is less.",
+        help="Most often a tenant's last access is written while it is in use; "
+        "a tenth of its idle timeout if that is less.",
         section="Timeouts",
     )
-

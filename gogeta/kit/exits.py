@@ -12,7 +12,7 @@ import os
 import traceback
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import click
 
@@ -29,22 +29,23 @@ from gogeta.domain.errors import (
 class ExitStatus(IntEnum):
     """What a command's exit status means (docs/cli.md has the same table, made from here)."""
 
-    DONE = 0
-    """It is done, or was so already."""
-    FAILED = 1
-    """It was tried and failed; the reason is printed."""
-    USAGE = 2
-    """A wrong option, setting or file; nothing was done."""
-    REGISTRY = 3
-    """The registry is unreachable or refused."""
-    UNKNOWN = 4
-    """There is no such tenant."""
-    REFUSED = 5
-    """The tenant's present state does not allow it."""
-    TIMED_OUT = 6
-    """It was asked for and had not happened when the waiting time ended."""
-    INTERRUPTED = 130
-    """Ctrl-C."""
+    meaning: str
+
+    def __new__(cls, value: int, meaning: str) -> Self:
+        """A status and what it means."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    DONE = 0, "It is done, or was so already."
+    FAILED = 1, "It was tried and failed; the reason is printed."
+    USAGE = 2, "A wrong option, setting or file; nothing was done."
+    REGISTRY = 3, "The registry is unreachable or refused."
+    UNKNOWN = 4, "There is no such tenant."
+    REFUSED = 5, "The tenant's present state does not allow it, or somebody else changed it meanwhile."
+    TIMED_OUT = 6, "It was asked for, and had not happened when the waiting time ended. It stays asked for."
+    INTERRUPTED = 130, "Ctrl-C. What was asked for stays asked for."
 
 
 class CommandError(GogetaError):
