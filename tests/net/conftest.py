@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import asyncio
+from collections.abc import Callable, Mapping
 
 import pytest
+import uvloop
 
-_HERE = Path(__file__).parent
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this folder."""
-    for item in items:
-        if _HERE in item.path.parents:
-            item.add_marker(pytest.mark.uvloop)
+@pytest.hookimpl(tryfirst=True)
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Every test of this folder runs on uvloop."""
+    return {"uvloop": uvloop.new_event_loop}
