@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import logging
 import random
@@ -106,6 +107,7 @@ class EtcdTransport:
         self._token: str | None = None
         self._token_lock = asyncio.Lock()
         self._session: aiohttp.ClientSession | None = None
+        self._streams: set[aiohttp.ClientResponse] = set()
 
     def __repr__(self) -> str:
         return f"<EtcdTransport {','.join(str(endpoint) for endpoint in self.endpoints)}>"
@@ -177,9 +179,11 @@ class EtcdTransport:
         """
         member, response = await self._open(path, body, silence)
         objects = self._objects(member, response)
+        self._streams.add(response)
         try:
             yield objects
         finally:
+            self._streams.discard(response)
             await objects.aclose()
             response.close()
 
@@ -308,7 +312,8 @@ class EtcdTransport:
         scheme = "http" if self._tls is None else "https"
         return await self._session.post(
             f"{scheme}://{member.endpoint.authority}{path}",
-            data=body,
+            # aiohttp wants large bodies as files, and turns them all into files anyway.
+            data=io.BytesIO(body) if isinstance(body, bytes) else body,
             headers=headers,
             timeout=timeout,
             ssl=True if self._tls is None else self._tls,
@@ -318,6 +323,8 @@ class EtcdTransport:
     async def close(self) -> None:
         """Close all connections. Idempotent."""
         self.closed = True
+        for response in self._streams:
+            response.close()
         if self._session is not None:
             await self._session.close()
 

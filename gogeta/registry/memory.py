@@ -1,14 +1,15 @@
 """A store in memory, for tests of what is built on the registry: on virtual time, with faults to switch on.
 
-It keeps the same contract as the real ones (the suite in ``tests/registry`` runs on it too) and nothing of it outlives the
-process. ``MemorySpace`` is the data; each ``MemoryStore`` is one client of it with troubles of its own, so that one proxy
-can be cut off while another is not. Pure asyncio: no threads, no clock but the loop's.
+It keeps the same contract as the real ones (the suite in ``tests/registry`` runs on it too) and nothing of it outlives
+the process. ``MemorySpace`` is the data; each ``MemoryStore`` is one client of it with troubles of its own, so that one
+proxy can be cut off while another is not. Pure asyncio: no threads, no clock but the loop's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import bisect
+import contextlib
 import itertools
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ class MemorySpace:
         self._log.clear()
 
     def lose_leader(self) -> None:
-        """No call is answered until ``elect_leader``; commits whose callers gave up meanwhile happen then all the same."""
+        """Answer no call until ``elect_leader``. A commit whose caller gave up meanwhile happens then all the same."""
         if self._leader_back is None:
             self._leader_back = asyncio.Event()
 
@@ -84,7 +85,8 @@ class MemorySpace:
             self._leader_back = None
             late, self._late = self._late, []
             for work in late:
-                work()
+                with contextlib.suppress(RegistryRefusedError):  # nobody is there to be told
+                    work()
 
     async def wait_for_leader(self, late: Callable[[], object] | None) -> None:
         """Wait while there is no leader; when the caller gives up, ``late`` is done afterwards."""
@@ -268,10 +270,7 @@ class MemoryStore:
                 if self.unavailable or self._cuts != cuts:
                     raise RegistryUnavailableError("the connection broke")
                 if self._silences != silences:
-                    async with asyncio.timeout(SILENCE):
-                        while not self._closed and self._cuts == cuts:
-                            await woken.wait()
-                            woken.clear()
+                    await self._hear_nothing(woken, cuts)
                     continue
                 changes = self.space.changes(prefix, after)
                 after = changes.revision
@@ -284,11 +283,18 @@ class MemoryStore:
                         await woken.wait()
                 except TimeoutError:
                     continue
-        except TimeoutError:
-            raise RegistryUnavailableError(f"nothing was heard for {SILENCE:g} s") from None
         finally:
             self._watches.discard(woken)
             self.space.woken.discard(woken)
+
+    async def _hear_nothing(self, woken: asyncio.Event, cuts: int) -> None:
+        try:
+            async with asyncio.timeout(SILENCE):
+                while self._cuts == cuts and not self._closed:
+                    woken.clear()
+                    await woken.wait()
+        except TimeoutError:
+            raise RegistryUnavailableError(f"nothing was heard for {SILENCE:g} s") from None
 
     async def grant(self, ttl: float) -> int:
         """See ``Store``."""

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, Protocol
 
 from gogeta.domain.errors import Fault, GogetaError
+from gogeta.registry.keyspace import key_bytes
 
 MAX_OPERATIONS: Final = 128
 """Most operations in one commit (etcd's default limit)."""
@@ -140,8 +141,8 @@ class Refused:
 def check_commit(operations: Sequence[Put | Delete], guards: Sequence[Guard]) -> None:
     """What every store checks before a commit.
 
-    Raises ValueError for our own mistakes (too many operations, a key twice, an empty key), RegistryRefusedError for
-    values that are too large together.
+    Raises ValueError for our own mistakes (too many operations, a key twice, an empty key or one that is no text),
+    RegistryRefusedError for values that are too large together.
     """
     if not 1 <= len(operations) <= MAX_OPERATIONS or len(guards) > MAX_OPERATIONS:
         raise ValueError(f"expected 1 to {MAX_OPERATIONS} operations and as many guards, not {len(operations)}")
@@ -150,7 +151,7 @@ def check_commit(operations: Sequence[Put | Delete], guards: Sequence[Guard]) ->
         raise ValueError("a key stands twice in one commit")
     if not all(names) or not all(guard.key for guard in guards):
         raise ValueError("a key is empty")
-    size = sum(len(item.key) + (len(item.value) if isinstance(item, Put) else 0) for item in operations)
+    size = sum(len(key_bytes(item.key)) + (len(item.value) if isinstance(item, Put) else 0) for item in operations)
     if size > MAX_COMMIT_BYTES:
         raise RegistryRefusedError(
             f"a commit of {size} bytes is too large, at most {MAX_COMMIT_BYTES} are written at once",
