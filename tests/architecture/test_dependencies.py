@@ -75,6 +75,15 @@ def test_a_program_says_how_it_is_used(script: str) -> None:
     assert done.stderr == ""
 
 
-def test_the_controller_is_found_without_importing_it() -> None:
+def test_the_controller_is_found_by_its_entry_point() -> None:
+    """`gogeta up` runs what is registered there."""
     (entry,) = importlib.metadata.entry_points(group="gogeta.controllers", name="passivator")
-    assert callable(entry.load())
+    controller = entry.load()
+    assert controller.name == "passivator"
+    assert callable(controller.run)
+
+
+def test_the_proxy_runs_without_the_controller() -> None:
+    program = "import gogeta.app, gogeta.cli, sys; print([name for name in sys.modules if 'passivator' in name])"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"

@@ -133,9 +133,10 @@ class FaultRelay:
                     for end in writers:
                         _reset(end)
                 return
+            # Counted before the other side can know of it.
+            self.passed += len(piece)
             writer.write(piece)
             await writer.drain()
-            self.passed += len(piece)
         if writer.can_write_eof():
             writer.write_eof()
 
