@@ -16,7 +16,7 @@ from gogeta.cli import showing
 from gogeta.cli.connecting import on_registry
 from gogeta.cli.parameters import DurationType, output_option, registry_options, tenant_argument
 from gogeta.cli.progress import progress
-from gogeta.cli.waiting import missing_controller, wait_until
+from gogeta.cli.waiting import missing_controller, phases_of, wait_until
 from gogeta.domain.errors import TransitionRefusedError
 from gogeta.domain.lifecycle import Cause, Desired
 from gogeta.domain.quantities import format_duration
@@ -221,7 +221,7 @@ def _report_asked(name: str, asked: DesiredChange, *, as_json: bool) -> None:
 
 def _report_reached(record: TenantRecord, cause: Cause, asked: DesiredChange, ms: float, *, as_json: bool) -> None:
     up = asked.desired.state is Desired.STARTED
-    phases = record.observed.phases if up and asked.changed and record.observed.wakes >= asked.desired.wakes else ()
+    phases = phases_of(record, asked)
     endpoints = [endpoint.authority for endpoint in record.endpoints]
     if as_json:
         showing.print_json(

@@ -34,6 +34,9 @@ class Silent:
     def pending(self, pending: Pending) -> None:
         """Nothing."""
 
+    def reached(self, phases: tuple[Phase, ...]) -> None:
+        """Nothing."""
+
     def warn(self, text: str) -> None:
         """Warn on stderr all the same."""
         warn(text)
@@ -50,15 +53,19 @@ class Lines:
 
     def pending(self, pending: Pending) -> None:
         """Print what is new."""
-        if pending.phases[: len(self._told)] != self._told:
-            # Another start: its phases begin anew.
-            self._told = ()
-        for phase in pending.phases[len(self._told) :]:
-            click.echo(_finished(phase))
-        self._told = pending.phases
+        self.reached(pending.phases)
         if pending.phase and pending.phase != self._phase:
             click.echo(f"  {printable(pending.phase)} ...")
         self._phase = pending.phase
+
+    def reached(self, phases: tuple[Phase, ...]) -> None:
+        """Print the phases that are new."""
+        if phases[: len(self._told)] != self._told:
+            # Another start: its phases begin anew.
+            self._told = ()
+        for phase in phases[len(self._told) :]:
+            click.echo(_finished(phase))
+        self._told = phases
 
     def warn(self, text: str) -> None:
         """Warn on stderr."""
@@ -83,7 +90,7 @@ class Live:
         # Drawn from a thread of its own, which has no loop to ask for the time.
         self._began = time.monotonic()
         self._pending: Pending | None = None
-        # Transient: the result printed at the end has the phases, for good.
+        # Transient: what stays is what `reached` prints.
         self._display = Display(console=Console(), get_renderable=self._draw, refresh_per_second=12, transient=True)
 
     def __enter__(self) -> Self:
@@ -109,6 +116,13 @@ class Live:
         """Draw this from now on."""
         self._pending = pending
 
+    def reached(self, phases: tuple[Phase, ...]) -> None:
+        """Print all phases above the drawing, where they stay."""
+        for phase in phases:
+            self._display.console.print(_finished(phase), highlight=False, markup=False)
+
     def warn(self, text: str) -> None:
         """Warn above the drawing."""
-        self._display.console.print(f"[yellow]warning:[/yellow] {printable(text)}", highlight=False)
+        from rich.markup import escape  # noqa: PLC0415 - ditto
+
+        self._display.console.print("[yellow]warning:[/yellow]", escape(printable(text)), highlight=False)

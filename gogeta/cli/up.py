@@ -123,7 +123,7 @@ def banner(tenants: Sequence[Tenant], listen: Endpoint, admin: Endpoint) -> Iter
 
 
 def urls_of(tenant: Tenant, listen: Endpoint) -> list[str]:
-    """Where a browser finds the tenant; a pattern with a star is shown as it is."""
+    """Where a browser finds the tenant. A pattern is shown only where there is no exact host."""
     port = "" if listen.port == 80 else f":{listen.port}"
-    hosts = [f"{listen.host or 'localhost'}" if host == "*" else host for host in tenant.hosts]
-    return [f"http://{host}{port}/" for host in hosts]
+    exact = [host for host in tenant.hosts if "*" not in host]
+    return [f"http://{host}{port}/" for host in exact or tenant.hosts]

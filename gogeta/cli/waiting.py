@@ -87,11 +87,21 @@ def judge(record: TenantRecord | None, asked: DesiredChange) -> Outcome:
     return Pending(record)
 
 
+def phases_of(record: TenantRecord, asked: DesiredChange) -> tuple[Phase, ...]:
+    """The steps of the start that was asked for; none of an earlier one, and none of a stop."""
+    ours = asked.changed and record.observed.wakes >= asked.desired.wakes
+    return record.observed.phases if ours and asked.desired.state is Desired.STARTED else ()
+
+
 class Progress(Protocol):
     """Who is told while we wait."""
 
     def pending(self, pending: Pending) -> None:
         """The tenant as it is now; called again with every change."""
+        ...
+
+    def reached(self, phases: tuple[Phase, ...]) -> None:
+        """It is what was asked; ``phases`` are the steps that it took, all finished."""
         ...
 
     def warn(self, text: str) -> None:
@@ -118,6 +128,7 @@ async def wait_until(
                     last = judge(mirror.records.get(name), asked)
                     match last:
                         case Reached(reached):
+                            progress.reached(phases_of(reached, asked))
                             return reached
                         case Pending():
                             progress.pending(last)
