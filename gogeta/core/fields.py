@@ -7,28 +7,26 @@ for byte.
 
 from __future__ import annotations
 
-from enum import IntEnum, auto
 from typing import Final
 
 
-class Kind(IntEnum):
-    """How a field is treated; ``PASS`` is everything that is not listed."""
+class Kind:
+    """How a field is treated. Plain numbers: they are compared for every field of every message."""
 
-    PASS = 0
-    DROP = auto()
-    HOST = auto()
-    LENGTH = auto()
-    CODING = auto()
-    CONNECTION = auto()
-    UPGRADE = auto()
-    TE = auto()
-    EXPECT = auto()
-    FORWARDING = auto()
-    REQUEST_ID = auto()
-    TRAILER = auto()
-    DATE = auto()
-    KEEP_UPGRADING = auto()
-    """Passed on only with an upgrade."""
+    PASS: Final = 0
+    """Everything that is not listed."""
+    DROP: Final = 1
+    HOST: Final = 2
+    LENGTH: Final = 3
+    CODING: Final = 4
+    CONNECTION: Final = 5
+    UPGRADE: Final = 6
+    TE: Final = 7
+    EXPECT: Final = 8
+    FORWARDING: Final = 9
+    REQUEST_ID: Final = 10
+    TRAILER: Final = 11
+    DATE: Final = 12
 
 
 FORWARDING: Final = (
@@ -41,7 +39,7 @@ FORWARDING: Final = (
     b"forwarded",
 )
 
-REQUEST: Final[dict[bytes, Kind]] = {
+REQUEST: Final[dict[bytes, int]] = {
     b"host": Kind.HOST,
     b"content-length": Kind.LENGTH,
     b"transfer-encoding": Kind.CODING,
@@ -61,11 +59,11 @@ REQUEST: Final[dict[bytes, Kind]] = {
     **{name.replace(b"-", b"_"): Kind.DROP for name in (*FORWARDING, b"x-request-id") if b"-" in name},
 }
 
-RESPONSE: Final[dict[bytes, Kind]] = {
+RESPONSE: Final[dict[bytes, int]] = {
     b"content-length": Kind.LENGTH,
     b"transfer-encoding": Kind.CODING,
     b"connection": Kind.CONNECTION,
-    b"upgrade": Kind.KEEP_UPGRADING,
+    b"upgrade": Kind.UPGRADE,
     b"keep-alive": Kind.DROP,
     b"proxy-connection": Kind.DROP,
     b"te": Kind.DROP,
@@ -117,33 +115,31 @@ NOT_IN_TRAILERS: Final = frozenset(
 """Fields that may not come after the body (RFC 9110 section 6.5.1): framing, routing, credentials, conditions."""
 
 
-class KindCache:
-    """The kind of a field by its name as written.
+class KindCache(dict[bytes, int]):
+    """The kind of a field by its name as written: ``kinds[name]``.
 
     Most clients spell a name in one way, so the lower-casing is done once per spelling; bounded, because spellings are
     the client's choice.
     """
 
-    __slots__ = ("_kinds", "_seen")
     LIMIT: Final = 2048
+    _LONGEST: Final = 64
 
-    def __init__(self, kinds: dict[bytes, Kind]) -> None:
+    def __init__(self, kinds: dict[bytes, int]) -> None:
         """``kinds`` maps lower-case names."""
+        super().__init__()
         self._kinds = kinds
-        self._seen: dict[bytes, Kind] = {}
 
-    def __call__(self, name: bytes) -> Kind:
-        """The kind of a field name in any case."""
-        kind = self._seen.get(name)
-        if kind is None:
-            kind = self._kinds.get(name.lower(), Kind.PASS)
-            if len(self._seen) < self.LIMIT and len(name) < 64:  # noqa: PLR2004 - longer names are not worth a place
-                self._seen[name] = kind
+    def __missing__(self, name: bytes) -> int:
+        """A spelling that is met for the first time."""
+        kind = self._kinds.get(name.lower(), Kind.PASS)
+        if len(self) < self.LIMIT and len(name) <= self._LONGEST:
+            self[name] = kind
         return kind
 
 
-request_kind: Final = KindCache(REQUEST)
-response_kind: Final = KindCache(RESPONSE)
+REQUEST_KINDS: Final = KindCache(REQUEST)
+RESPONSE_KINDS: Final = KindCache(RESPONSE)
 
 
 def tokens(value: bytes) -> list[bytes]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from gogeta.core.fields import NOT_IN_TRAILERS, Kind, request_kind, taken_out, tokens, without
+from gogeta.core.fields import NOT_IN_TRAILERS, REQUEST_KINDS, Kind, taken_out, tokens, without
 from gogeta.core.refusal import Reason, RefusedError
 
 Fields = list[tuple[bytes, bytes]]
@@ -68,43 +68,44 @@ class RequestHead:
         coding = False
         pieces: list[bytes] = []
         self.pieces = pieces
+        kinds = REQUEST_KINDS
         for name, value in fields:
-            kind = request_kind(name)
-            if kind is Kind.PASS:
+            kind = kinds[name]
+            if not kind:
                 pieces.append(name + b": " + value + b"\r\n")
-            elif kind is Kind.HOST:
+            elif kind == Kind.HOST:
                 if host is not None:
                     raise RefusedError(Reason.HOST_INVALID, "Host is repeated")
                 host = value.strip(b" \t")
                 pieces.append(b"Host: " + host + b"\r\n")
-            elif kind is Kind.LENGTH:
+            elif kind == Kind.LENGTH:
                 self.length = int(value)
                 pieces.append(b"%b: %d\r\n" % (name, self.length))
-            elif kind is Kind.CODING:
+            elif kind == Kind.CODING:
                 if value.strip(b" \t").lower() != b"chunked" or coding:
                     raise RefusedError(Reason.CODING, "the only transfer coding is one chunked")
                 if not self.http11:
                     raise RefusedError(Reason.FRAMING, "Transfer-Encoding in HTTP/1.0")
                 coding = True
                 pieces.append(b"Transfer-Encoding: chunked\r\n")
-            elif kind is Kind.CONNECTION:
+            elif kind == Kind.CONNECTION:
                 connection += tokens(value)
-            elif kind is Kind.UPGRADE:
+            elif kind == Kind.UPGRADE:
                 upgrade = upgrade + b", " + value if upgrade else value
-            elif kind is Kind.TE:
+            elif kind == Kind.TE:
                 self.wants_trailers = self.wants_trailers or b"trailers" in tokens(value)
-            elif kind is Kind.EXPECT:
+            elif kind == Kind.EXPECT:
                 if value.strip(b" \t").lower() != b"100-continue":
                     raise RefusedError(Reason.EXPECTATION, "an expectation other than 100-continue")
                 self.expects_continue = self.http11
                 if self.http11:
                     pieces.append(b"Expect: 100-continue\r\n")
-            elif kind is Kind.FORWARDING:
+            elif kind == Kind.FORWARDING:
                 self.forwarding.append((name, value))
-            elif kind is Kind.REQUEST_ID:
+            elif kind == Kind.REQUEST_ID:
                 if _REQUEST_ID(value):
                     self.request_id = value
-            elif kind is Kind.TRAILER:
+            elif kind == Kind.TRAILER:
                 pieces.append(name + b": " + value + b"\r\n")
         if coding:
             if self.length:

@@ -10,7 +10,7 @@ from enum import IntEnum
 from http import HTTPStatus
 from typing import Final
 
-from gogeta.core.fields import Kind, response_kind, taken_out, tokens, without
+from gogeta.core.fields import RESPONSE_KINDS, Kind, taken_out, tokens, without
 from gogeta.core.refusal import Reason, RefusedError
 from gogeta.core.request import Fields, RequestHead
 
@@ -61,24 +61,25 @@ class ResponseHead:
         trailer = b""
         pieces: list[bytes] = []
         upgrade = b""
+        kinds = RESPONSE_KINDS
         for name, value in fields:
-            kind = response_kind(name)
-            if kind is Kind.PASS:
+            kind = kinds[name]
+            if not kind:
                 pieces.append(name + b": " + value + b"\r\n")
-            elif kind is Kind.LENGTH:
+            elif kind == Kind.LENGTH:
                 self.length = int(value)
-            elif kind is Kind.CODING:
+            elif kind == Kind.CODING:
                 if value.strip(b" \t").lower() != b"chunked" or coding:
                     raise RefusedError(Reason.UPSTREAM_INVALID, "a transfer coding other than one chunked")
                 coding = True
-            elif kind is Kind.CONNECTION:
+            elif kind == Kind.CONNECTION:
                 connection += tokens(value)
-            elif kind is Kind.DATE:
+            elif kind == Kind.DATE:
                 dated = True
                 pieces.append(name + b": " + value + b"\r\n")
-            elif kind is Kind.TRAILER:
+            elif kind == Kind.TRAILER:
                 trailer = name + b": " + value + b"\r\n"
-            elif kind is Kind.KEEP_UPGRADING:
+            elif kind == Kind.UPGRADE:
                 upgrade = value
         if coding and not upstream_http11:
             raise RefusedError(Reason.UPSTREAM_INVALID, "Transfer-Encoding in HTTP/1.0")
@@ -134,7 +135,7 @@ def interim(status: int, phrase: bytes, fields: Fields) -> bytes:
             *(
                 name + b": " + value + b"\r\n"
                 for name, value in fields
-                if response_kind(name) in (Kind.PASS, Kind.DATE)
+                if RESPONSE_KINDS[name] in (Kind.PASS, Kind.DATE)
             ),
             b"\r\n",
         )
