@@ -29,10 +29,12 @@ class RunFolder:
     """A private folder below /tmp, with a short path because unix sockets go into it."""
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/tmp"))
-        self._lock = (self.path / _LOCK).open("w")
+        unlocked = Path(tempfile.mkdtemp(prefix="gogeta-new-", dir="/tmp"))
+        self._lock = (unlocked / _LOCK).open("w")
         # Held as long as this process lives: how another run knows that this one does.
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Only now under the name that other runs look for: unlocked, it would be taken for a dead run's.
+        self.path = unlocked.rename(unlocked.with_name(_PREFIX + unlocked.name.removeprefix("gogeta-new-")))
 
     def subfolder(self, name: str) -> Path:
         """A new empty folder with a telling, unique name."""
