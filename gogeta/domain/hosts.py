@@ -30,7 +30,8 @@ def normalise_tenant_name(text: str) -> str:
 
     Raises ValueError that says what a name looks like.
     """
-    name = text.strip().lower()
+    # ASCII first: lower() turns some other letters (the Kelvin sign) into ASCII ones.
+    name = text.strip().lower() if text.isascii() else ""
     if not _TENANT.fullmatch(name):
         raise ValueError(
             f"expected a name of 1 to 63 letters a-z, digits and hyphens, starting and ending with a letter or digit, "
@@ -67,8 +68,8 @@ def normalise_host(authority: str) -> str:
     host, _ = split_authority(authority)
     if host.startswith("["):
         return _normalise_literal(host)
-    name = host.lower()
-    name = name.removesuffix(".")
+    # ASCII first: lower() turns some other letters (the Kelvin sign) into ASCII ones.
+    name = host.lower().removesuffix(".") if host.isascii() else ""
     if len(name) > MAX_HOST_LENGTH or not _NAME.fullmatch(name):
         raise ValueError(f"expected a host name, not {authority!r}")
     return name
@@ -107,6 +108,10 @@ def _to_ascii(host: str) -> str:
 
 def _normalise_literal(host: str) -> str:
     try:
-        return f"[{ipaddress.IPv6Address(host[1:-1]).compressed}]"
+        address = ipaddress.IPv6Address(host[1:-1])
     except ValueError:
         raise ValueError(f"expected an IPv6 address in brackets, not {host!r}") from None
+    if address.scope_id is not None:
+        # A zone means something on one machine only, and may hold any characters.
+        raise ValueError(f"expected an IPv6 address without a zone, not {host!r}")
+    return f"[{address.compressed}]"

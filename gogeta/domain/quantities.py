@@ -10,11 +10,12 @@ import re
 from typing import Final
 
 _DURATION_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+", re.ASCII)
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
 _SIZE_UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _MAX_SECONDS: Final = 10 * 365 * 86400.0
+_MAX_BYTES: Final = 1 << 60
 
 
 def parse_duration(value: object) -> float:
@@ -23,12 +24,13 @@ def parse_duration(value: object) -> float:
     Raises ValueError, with the accepted forms, for anything else: negative, infinite, longer than ten years.
     """
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        seconds = float(value)
+        # An integer may be too large for a float.
+        seconds = float(value) if 0 <= value <= _MAX_SECONDS else math.inf
     elif isinstance(value, str):
         text = value.strip().lower()
         if _DURATION.fullmatch(text):
             seconds = sum(float(number) * _DURATION_UNITS[unit] for number, unit in _DURATION_PART.findall(text))
-        elif re.fullmatch(r"\d+(?:\.\d+)?", text):
+        elif re.fullmatch(r"\d+(?:\.\d+)?", text, re.ASCII):
             seconds = float(text)
         else:
             raise ValueError(f"expected a duration such as 500ms, 30s, 30m or 1h30m, not {value!r}")
@@ -66,8 +68,10 @@ def parse_size(value: object) -> int:
 
     Raises ValueError, with the accepted forms, for anything else.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_BYTES:
         return value
     if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
-        return int(float(match[1]) * _SIZE_UNITS[match[2].lower()])
+        size = float(match[1]) * _SIZE_UNITS[match[2].lower()]
+        if size <= _MAX_BYTES:
+            return int(size)
     raise ValueError(f"expected a size such as 64k, 256m or 2g, not {value!r}")

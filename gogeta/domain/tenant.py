@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, NewType, cast
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from gogeta.domain.errors import HostConflictError, InvalidInputError, Problem
 from gogeta.domain.hosts import normalise_pattern, normalise_tenant_name
@@ -35,6 +35,19 @@ def _text(value: object) -> object:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, (int, float)) else value
+
+
+def _no_nul(value: str) -> str:
+    # What no program can be given: an argument, a path or a variable ends at it.
+    if "\0" in value:
+        raise ValueError("expected text without NUL characters")
+    return value
+
+
+def _variable(value: str) -> str:
+    if not value or "=" in value:
+        raise ValueError(f"expected the name of a variable, not {value!r}")
+    return _no_nul(value)
 
 
 def _pattern(value: object) -> str:
@@ -74,8 +87,12 @@ DurationOrNever = Annotated[
     PlainSerializer(lambda value: "never" if value is None else value),
 ]
 Size = Annotated[int, BeforeValidator(parse_size)]
-Words = Annotated[tuple[str, ...], BeforeValidator(_words), Field(max_length=_MAX_WORDS)]
-Environment = dict[str, Annotated[str, BeforeValidator(_text)]]
+Word = Annotated[str, AfterValidator(_no_nul)]
+Words = Annotated[tuple[Word, ...], BeforeValidator(_words), Field(max_length=_MAX_WORDS)]
+Environment = dict[Annotated[str, AfterValidator(_variable)], Annotated[Word, BeforeValidator(_text)]]
+DockerName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", max_length=255)]
+"""Names of containers and networks: they become parts of paths of Docker's API."""
+ImageName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_./:@-]*$", max_length=512)]
 UpstreamUrl = Annotated[
     Endpoint, BeforeValidator(_upstream), PlainSerializer(lambda endpoint: f"http://{endpoint.authority}")
 ]
@@ -88,9 +105,9 @@ class DockerSpec:
 
     __pydantic_config__ = _STRICT
 
-    image: str | None = None
+    image: ImageName | None = None
     """The image to make the container from."""
-    container: str | None = None
+    container: DockerName | None = None
     """Adopt the container of this name instead of making one; it is never created or removed by us."""
     label: str | None = None
     """Adopt the one container with this label (``key`` or ``key=value``)."""
@@ -109,11 +126,11 @@ class DockerSpec:
     labels: dict[str, str] = field(default_factory=dict)
     cap_add: tuple[str, ...] = ()
     """Capabilities kept; all others are dropped."""
-    user: str | None = None
+    user: Word | None = None
     read_only: bool = False
     init: bool = True
     """Run a small init as PID 1, so that SIGTERM ends programs that do not handle it."""
-    network: str | None = None
+    network: DockerName | None = None
     """Join this existing network instead of one of the tenant's own."""
 
 
@@ -124,7 +141,7 @@ class ProcessSpec:
     __pydantic_config__ = _STRICT
 
     command: Annotated[Words, Field(min_length=1)]
-    cwd: str | None = None
+    cwd: Word | None = None
     """Working folder; a relative one is meant from the folder of tenants.yaml."""
     env: Environment = field(default_factory=dict)
     memory: Size | None = None

@@ -1,0 +1,88 @@
+"""An upstream is a plain http URL, and never one of our own parts."""
+
+import pytest
+
+from gogeta.domain.upstreams import Endpoint, Forbidden, parse_upstream
+
+FORBIDDEN = Forbidden(
+    listeners=frozenset({Endpoint("0.0.0.0", 8080), Endpoint("127.0.0.1", 9901)}),
+    registry=frozenset({Endpoint("10.0.0.5", 12379)}),
+    runtime=frozenset({Endpoint("10.0.0.6", 1234)}),
+    local=frozenset({"192.168.1.2"}),
+)
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint"),
+    [
+        ("http://10.0.0.7:8080", Endpoint("10.0.0.7", 8080)),
+        ("http://App.example/", Endpoint("app.example", 80)),
+        ("http://[::1]:81", Endpoint("::1", 81)),
+    ],
+)
+def test_a_plain_url_is_an_endpoint(url: str, endpoint: Endpoint) -> None:
+    assert parse_upstream(url) == endpoint
+    assert parse_upstream(f"http://{endpoint.authority}") == endpoint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "10.0.0.7:8080",
+        "https://a",
+        "ftp://a",
+        "http://",
+        "http://u:p@a",
+        "http://a/b",
+        "http://a?b",
+        "http://a/?",
+        "http://a#b",
+        "http://a:0",
+        "http://a:65536",
+        "http://a:b",
+        "http://[::1",
+        "http://a\\b",
+        "http://a b",
+        "http://a\r\nb",
+        "http://\u0430",
+        "http://a:80:80",
+        "unix:///var/run/docker.sock",
+    ],
+)
+def test_anything_more_is_refused_naming_the_rule(url: str) -> None:
+    with pytest.raises(ValueError, match="an upstream is a plain http URL"):
+        parse_upstream(url)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "words"),
+    [
+        ("192.168.1.2", 8080, "own listeners"),
+        ("127.0.0.2", 8080, "own listeners"),
+        ("localhost", 9901, "own listeners"),
+        ("x.localhost", 9901, "own listeners"),
+        ("::1", 9901, "own listeners"),
+        ("::ffff:127.0.0.1", 9901, "own listeners"),
+        ("10.0.0.5", 12379, "registry"),
+        ("10.9.9.9", 2379, "registry"),
+        ("10.0.0.6", 1234, "runtime"),
+        ("10.9.9.9", 2375, "runtime"),
+        ("169.254.169.254", 80, "link-local"),
+        ("::ffff:169.254.169.254", 80, "link-local"),
+        ("fe80::1", 80, "link-local"),
+        ("224.0.0.1", 80, "multicast"),
+        ("0.0.0.0", 80, "unspecified"),
+        ("::", 80, "unspecified"),
+    ],
+)
+def test_our_own_parts_are_refused_naming_the_rule(host: str, port: int, words: str) -> None:
+    rule = FORBIDDEN.rule_against(Endpoint(host, port))
+    assert rule is not None
+    assert words in rule
+
+
+@pytest.mark.parametrize(
+    ("host", "port"), [("127.0.0.1", 8081), ("10.0.0.7", 8080), ("app.example", 80), ("192.168.1.3", 8080)]
+)
+def test_everything_else_is_allowed(host: str, port: int) -> None:
+    assert FORBIDDEN.rule_against(Endpoint(host, port)) is None
