@@ -52,7 +52,7 @@ class ControllerSettings:
     )
     settle: float = duration(
         0.5,
-        help="Pause between the decision to passivate and the stop, in which a proxy that uses the tenant takes it back.",
+        help="Pause between the decision to passivate and the stop: a proxy that uses the tenant takes it back.",
         section="Life cycle",
     )
     resync: float = duration(

@@ -363,6 +363,10 @@ class Worker:
         except StopFailedError as error:
             self._stop_retry = self._stop_retry.failed(around.retry, monotonic(), random.random())  # noqa: S311 - jitter
             around.meters.stops.labels("failed").inc()
+            if cause is StopCause.FAILED_START:
+                # Why it should be stopped stays its reason: it is that, not the stop, that an operator can mend.
+                logger.warning("tenant %s: %s", self.name, error)
+                return AT_ONCE
             retry_at = wall_ms() + round((self._stop_retry.not_before - monotonic()) * 1000)
             self._note(
                 record, Event.FAILED, urgent=True, reason=Reason(ReasonCode.STOP_FAILED, error.message, retry_at)
@@ -403,7 +407,6 @@ class Worker:
             await around.driver.remove(self.name)
             self._left_over = False
             if self.observed.driver == kind and self.observed.state is not Observed.STOPPED:
-                self._note(record, Event.STOP)
                 self._note(record, Event.EXITED, urgent=True, driver="")
                 await self.recorder.flush()
         wanted = record.desired.state is Desired.STARTED and not record.tenant.routed_only

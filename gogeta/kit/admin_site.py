@@ -95,7 +95,7 @@ class AdminSite:
         before = self._problems.get(name, problem)
         self._problems[name] = problem
         if before != problem:
-            logger.info("%s: %s", name, problem or "well again")
+            logger.info("%s: %s", name, problem or "well")
 
     @property
     def problems(self) -> dict[str, str]:
