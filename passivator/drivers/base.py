@@ -32,6 +32,10 @@ PREFIX: Final = "gogeta"
 """First part of the names of what drivers make: containers and networks ``gogeta-NAME``, labels ``gogeta.tenant``."""
 
 
+_NOT_EXECUTABLE: Final = (126, 127)
+"""What shells and container inits end with when they cannot execute a command."""
+
+
 class DriverError(GogetaError):
     """Base of the drivers' errors."""
 
@@ -103,6 +107,30 @@ class Runtime:
     out_of_memory: bool = False
     message: str = ""
     """The runtime's own words about the last start, if any, or the last lines the process wrote; for operators."""
+
+    @property
+    def failure(self) -> Reason | None:
+        """What is wrong with it by what the runtime says; None where nothing is, or where it was never started.
+
+        Whether an end with exit code 0 is a failure is for those to say who know whether it should run.
+        """
+        if self.status is Status.EXITED and self.instance:
+            return self._why_it_ended()
+        if self.health is Health.UNHEALTHY:
+            return Reason(ReasonCode.UNHEALTHY, self.message or "the runtime's health check fails")
+        return None
+
+    def _why_it_ended(self) -> Reason:
+        told = f": {self.message}" if self.message else ""
+        if self.out_of_memory:
+            return Reason(ReasonCode.OUT_OF_MEMORY, f"killed for want of memory{told}")
+        if self.exit_code in _NOT_EXECUTABLE:
+            return Reason(ReasonCode.COMMAND_FAILED, f"the command could not be executed (exit {self.exit_code}){told}")
+        if self.exit_code is None:
+            return Reason(ReasonCode.EXITED, f"ended{told}")
+        if self.exit_code < 0:
+            return Reason(ReasonCode.EXITED, f"ended by signal {-self.exit_code}{told}")
+        return Reason(ReasonCode.EXITED, f"ended with exit code {self.exit_code}{told}")
 
 
 NOTHING: Final = Runtime(status=Status.ABSENT)

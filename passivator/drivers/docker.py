@@ -1,0 +1,345 @@
+"""The Docker driver: a tenant is a container with a network of its own.
+
+What is made, and with which limits, is in ``docker_spec.py``; how the engine's words are read in ``docker_view.py``;
+the engine itself is behind ``docker_engine.py``. Here is what the engine does not do by itself: one effective start,
+also while a stop is under way, and everything said read anew. Must not know the registry, desired states or policies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from gogeta.domain.state import ReasonCode
+from gogeta.domain.tenant import DEFAULT_PORT, DockerSpec, Tenant, TenantName
+from gogeta.domain.upstreams import Endpoint
+from passivator.drivers.base import (
+    NOTHING,
+    Runtime,
+    RuntimeEvent,
+    RuntimeUnavailableError,
+    StartFailedError,
+    Status,
+    StopFailedError,
+)
+from passivator.drivers.docker_engine import Engine, Refused
+from passivator.drivers.docker_networks import Networks
+from passivator.drivers.docker_spec import (
+    SPEC_LABEL,
+    TENANT_LABEL,
+    container_config,
+    container_port,
+    object_name,
+    stop_seconds,
+)
+from passivator.drivers.docker_view import (
+    instance_of,
+    refused_create,
+    refused_start,
+    stop_asked,
+    tenant_of,
+    view,
+)
+
+_PARALLEL: Final = 8
+"""Most inspections at a time while everything is listed."""
+_MAX_LINES: Final = 10_000
+_SHOWN_LINES: Final = 10
+_STOPPED_BY_US: Final = frozenset({0, 137, 143})
+_USUAL_GRACE: Final = 10.0
+"""The engine's own, which `docker stop` by hand has."""
+_DYING: Final = 3.0
+"""Seconds beyond a grace in which what was killed is seen to be dead."""
+
+logger = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+
+class DockerDriver:
+    """See the module. Containers outlive it: what it started is found again by its labels."""
+
+    kind = "docker"
+
+    def __init__(self, url: str, *, reach: str = "auto") -> None:
+        """``url`` as ``docker_host``, ``reach`` as ``docker_reach`` (see the settings)."""
+        self._engine = Engine(url)
+        self._networks = Networks(self._engine, reach)
+        self._adopted: dict[TenantName, tuple[DockerSpec, str]] = {}
+        """Adopted by declaration: how, and the id it had when it was last looked at. Only events need it."""
+        self._stops: dict[str, float] = {}
+        """Instances that we are stopping, until when at the latest (loop time)."""
+
+    def __repr__(self) -> str:
+        """One line: which engine."""
+        return f"<DockerDriver {self._engine.url}>"
+
+    async def open(self) -> None:
+        """Reach the engine. Raises RuntimeUnavailableError."""
+        try:
+            await self._engine.ping()
+        except Refused as refused:
+            raise RuntimeUnavailableError(f"the Docker engine refused us: {refused}") from refused
+
+    # ------------------------------------------------------------------------------------------------------ looking
+
+    async def list(self) -> Mapping[TenantName, Runtime]:
+        """All containers that have our label. Their messages are left out: reading logs takes long."""
+        found: dict[TenantName, Json] = {}
+        turns = asyncio.Semaphore(_PARALLEL)
+
+        async def look(container: str) -> None:
+            async with turns:
+                seen = await self._engine.inspect(container)
+            name = None if seen is None else tenant_of(seen["Config"]["Labels"])
+            # Two may have the label when an operator gave it to one: ours counts.
+            if seen is not None and name is not None and (name not in found or _is_ours(seen, name)):
+                found[name] = seen
+
+        await asyncio.gather(*(look(container) for container in await self._engine.labelled(TENANT_LABEL)))
+        return {
+            name: view(seen, port=_declared_port(seen), stopping=self._we_stop(seen)) for name, seen in found.items()
+        }
+
+    async def inspect(self, tenant: Tenant) -> Runtime:
+        """As the contract has it."""
+        seen = await self._find(tenant)
+        return NOTHING if seen is None else await self._runtime(tenant, seen, stopping=await self._is_stopping(seen))
+
+    async def _runtime(self, tenant: Tenant, seen: Json, *, stopping: bool = False) -> Runtime:
+        port = container_port(tenant)
+        runtime = view(seen, port=port, stopping=stopping)
+        unexpected = runtime.status is Status.EXITED and runtime.exit_code not in _STOPPED_BY_US
+        if unexpected and not runtime.message and runtime.instance:
+            return view(seen, port=port, message=(await self._engine.logs(seen["Id"], _SHOWN_LINES)).strip())
+        return runtime
+
+    async def _find(self, tenant: Tenant) -> Json | None:
+        """Its container. StartFailedError where a label that is adopted by fits several."""
+        spec = _spec(tenant)
+        if spec.image is not None:
+            seen = await self._engine.inspect(object_name(tenant.name))
+            if seen is not None and not _is_ours(seen, tenant.name):
+                raise StartFailedError(
+                    ReasonCode.BAD_SPEC,
+                    f"there is a container {object_name(tenant.name)} that was not made for this tenant",
+                    hint="rename or remove it",
+                )
+            return seen
+        if spec.container is not None:
+            seen = await self._engine.inspect(spec.container)
+        else:
+            labelled = await self._engine.labelled(spec.label or "")
+            if len(labelled) > 1:
+                raise StartFailedError(
+                    ReasonCode.BAD_SPEC, f"{len(labelled)} containers have the label {spec.label}; one is expected"
+                )
+            seen = await self._engine.inspect(labelled[0]) if labelled else None
+        self._adopted[tenant.name] = (spec, "" if seen is None else seen["Id"])
+        return seen
+
+    # ----------------------------------------------------------------------------------------------- starting, stopping
+
+    async def start(self, tenant: Tenant) -> Runtime:
+        """As the contract has it."""
+        spec = _spec(tenant)
+        seen = await self._find(tenant)
+        if seen is not None and await self._is_stopping(seen):
+            seen = await self._outlive_stop(tenant, seen)
+        if seen is not None and seen["State"]["Paused"]:
+            await self._thaw(seen["Id"])
+            return await self.inspect(tenant)
+        if seen is not None and seen["State"]["Running"]:
+            return await self._runtime(tenant, seen)
+        container, before = await self._prepare(tenant, spec, seen)
+        try:
+            await self._engine.start(container)
+        except Refused as refused:
+            raise refused_start(refused.status, refused.message) from refused
+        return await self._started(tenant, container, before)
+
+    async def _started(self, tenant: Tenant, container: str, before: str) -> Runtime:
+        seen = await self._engine.inspect(container)
+        if seen is None or instance_of(seen) == before:
+            raise RuntimeUnavailableError(f"the Docker engine said it started {container[:12]}, and it did not")
+        runtime = await self._runtime(tenant, seen)
+        if runtime.status is Status.EXITED and (failure := runtime.failure) is not None:
+            raise StartFailedError(failure.code, failure.message)
+        return runtime
+
+    async def _prepare(self, tenant: Tenant, spec: DockerSpec, seen: Json | None) -> tuple[str, str]:
+        """A container that only has to be started, and the instance of its last start."""
+        if spec.image is None:
+            if seen is None:
+                how = f"called {spec.container}" if spec.container else f"with the label {spec.label}"
+                raise StartFailedError(ReasonCode.CONTAINER_MISSING, f"there is no container {how}")
+            return seen["Id"], instance_of(seen)
+        try:
+            network = await self._networks.ensure(tenant, spec)
+            config = container_config(tenant, spec, publish=not network.reachable)
+            if seen is not None and seen["Config"]["Labels"].get(SPEC_LABEL) == config["Labels"][SPEC_LABEL]:
+                await self._networks.attach(network, seen)
+                return seen["Id"], instance_of(seen)
+            if seen is not None:
+                logger.info("%s was declared anew: its container is made again", tenant.name)
+                await self._engine.remove(seen["Id"])
+            return await self._engine.create(object_name(tenant.name), config), ""
+        except Refused as refused:
+            raise refused_create(refused.status, refused.message) from refused
+
+    async def stop(self, tenant: Tenant) -> Runtime:
+        """As the contract has it; grace times are rounded up to whole seconds."""
+        seen = await self._find(tenant)
+        if seen is None:
+            return NOTHING
+        if seen["State"]["Running"]:
+            await self._stop(seen, stop_seconds(tenant.stop_grace))
+            seen = await self._engine.inspect(seen["Id"])
+            if seen is None:
+                return NOTHING
+            if seen["State"]["Running"]:
+                raise StopFailedError(f"container {seen['Name'].lstrip('/')} runs although the engine stopped it")
+        return await self._runtime(tenant, seen)
+
+    async def _stop(self, seen: Json, grace: int) -> None:
+        if seen["State"]["Paused"]:
+            # A frozen process takes no SIGTERM.
+            await self._thaw(seen["Id"])
+        instance = instance_of(seen)
+        now = asyncio.get_running_loop().time()
+        # A call that is given up here goes on in the engine: remembered until it must have had its effect.
+        self._stops = {known: until for known, until in self._stops.items() if until > now}
+        self._stops[instance] = now + grace + _DYING
+        try:
+            await self._engine.stop(seen["Id"], grace)
+        except Refused as refused:
+            if refused.status != 404:
+                raise StopFailedError(f"the Docker engine did not stop it: {refused}") from refused
+        del self._stops[instance]
+
+    async def _thaw(self, container: str) -> None:
+        try:
+            await self._engine.unpause(container)
+        except Refused as refused:
+            # 500 or 409 with these words, by version: somebody was faster.
+            if "not paused" not in refused.message and refused.status != 404:
+                raise RuntimeUnavailableError(f"the Docker engine did not continue it: {refused}") from refused
+
+    def _we_stop(self, seen: Json) -> bool:
+        until = self._stops.get(instance_of(seen), -math.inf)
+        return bool(seen["State"]["Running"]) and until > asyncio.get_running_loop().time()
+
+    async def _is_stopping(self, seen: Json) -> bool:
+        """Whether it is being stopped, by us or by anybody: the engine's own state does not say.
+
+        Somebody else's stop shows only as the signal it began with, and a program may outlive that one: after the
+        longest grace it can have had, it counts as running again.
+        """
+        if not seen["State"]["Running"]:
+            return False
+        if self._we_stop(seen):
+            return True
+        return stop_asked(await self._engine.history(seen["Id"], seen["State"]["StartedAt"]))
+
+    async def _outlive_stop(self, tenant: Tenant, seen: Json) -> Json | None:
+        """Wait for the end of a stop that is under way: a start meanwhile is answered at once, and has no effect."""
+        grace = max(tenant.stop_grace, seen["Config"].get("StopTimeout") or 0, _USUAL_GRACE)
+        if seen["State"]["Paused"]:
+            await self._thaw(seen["Id"])
+        if not await self._engine.ended(seen["Id"], grace + _DYING):
+            logger.warning("%s was signalled to stop and runs on", tenant.name)
+        return await self._find(tenant)
+
+    async def pause(self, tenant: Tenant) -> Runtime:
+        """As the contract has it, by the kernel's freezer."""
+        seen = await self._find(tenant)
+        if seen is None:
+            raise StopFailedError(f"{tenant.name} has no container, so it cannot be paused")
+        if not seen["State"]["Paused"]:
+            try:
+                await self._engine.pause(seen["Id"])
+            except Refused as refused:
+                raise StopFailedError(f"{tenant.name} cannot be paused: {refused}") from refused
+        return await self.inspect(tenant)
+
+    async def remove(self, name: TenantName) -> None:
+        """As the contract has it; its grace is the one its container was made with."""
+        self._adopted.pop(name, None)
+        seen = await self._engine.inspect(object_name(name))
+        if seen is not None and _is_ours(seen, name):
+            if seen["State"]["Running"]:
+                await self._stop(seen, seen["Config"].get("StopTimeout") or 0)
+            await self._engine.remove(seen["Id"])
+        await self._networks.remove(name)
+
+    async def logs(self, tenant: Tenant, lines: int = 100) -> str:
+        """As the contract has it; at most 10 000 lines."""
+        seen = await self._find(tenant)
+        return "" if seen is None else await self._engine.logs(seen["Id"], min(max(lines, 0), _MAX_LINES))
+
+    # ----------------------------------------------------------------------------------------------------------- events
+
+    async def events(self) -> AsyncGenerator[RuntimeEvent, None]:
+        """As the contract has it. Of adopted containers, those that were looked at since this driver was made."""
+        try:
+            async with aclosing(self._engine.events()) as events:
+                async for event in events:
+                    if event is None:
+                        yield RuntimeEvent()
+                        continue
+                    for name in self._concerned(event):
+                        yield RuntimeEvent(name)
+        except Refused as refused:
+            raise RuntimeUnavailableError(f"the Docker engine refused its events: {refused}") from refused
+
+    def _concerned(self, event: Json) -> set[TenantName]:
+        actor = event.get("Actor") or {}
+        attributes = actor.get("Attributes") or {}
+        named = tenant_of(attributes)
+        return ({named} if named is not None else set()) | {
+            name
+            for name, (spec, container) in self._adopted.items()
+            if actor.get("ID") == container
+            or attributes.get("name") == spec.container
+            or (spec.label is not None and _has(attributes, spec.label))
+        }
+
+    @property
+    def runtime_endpoints(self) -> tuple[Endpoint, ...]:
+        """The engine's API, where it is TCP."""
+        parts = urlsplit(self._engine.url)
+        return (Endpoint(parts.hostname, parts.port),) if parts.hostname and parts.port else ()
+
+    async def close(self) -> None:
+        """As the contract has it: containers run on."""
+        await self._engine.close()
+
+
+def _spec(tenant: Tenant) -> DockerSpec:
+    if tenant.docker is None:
+        raise StartFailedError(ReasonCode.BAD_SPEC, "the Docker driver runs only tenants that declare `docker`")
+    return tenant.docker
+
+
+def _is_ours(seen: Json, name: TenantName) -> bool:
+    labels = seen["Config"]["Labels"] or {}
+    return seen["Name"] == f"/{object_name(name)}" and labels.get(TENANT_LABEL) == name and SPEC_LABEL in labels
+
+
+def _has(attributes: Json, label: str) -> bool:
+    key, has_value, value = label.partition("=")
+    return key in attributes and (not has_value or attributes[key] == value)
+
+
+def _declared_port(seen: Json) -> int:
+    """The port that the container was made with: one that we made exposes its own first of all."""
+    for port in seen["Config"].get("ExposedPorts") or {}:
+        number, _, protocol = port.partition("/")
+        if protocol == "tcp" and number.isdigit():
+            return int(number)
+    return DEFAULT_PORT
