@@ -12,6 +12,7 @@ import os
 import traceback
 from collections.abc import Callable, Sequence
 from enum import IntEnum
+from itertools import pairwise
 from typing import Any, Final, Self
 
 import click
@@ -116,10 +117,9 @@ def run(main: Callable[[], Any], *, as_json: bool = False) -> int:
 
 def wants_json(arguments: Sequence[str]) -> bool:
     """Whether ``-o json`` is among the arguments. Read before parsing, because parsing is what may fail."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
     return any(
         (first in ("-o", "--output") and second == "json") or first in ("-ojson", "-o=json", "--output=json")
-        for first, second in pairs
+        for first, second in pairwise([*arguments, ""])
     )
 
 

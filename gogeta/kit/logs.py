@@ -97,6 +97,7 @@ class QueuedHandler(logging.Handler):
         self.stream = stream
         self.dropped = 0
         """Lines dropped since the last one that said so."""
+        self._counting = threading.Lock()
         self._lines: queue.Queue[str | None] = queue.Queue(capacity)
         self._thread: threading.Thread | None = None
         self._start()
@@ -109,7 +110,7 @@ class QueuedHandler(logging.Handler):
 
     def _restart(self) -> None:
         if self._thread is not None:
-            self._lines = queue.Queue(self._lines.maxsize)
+            self._lines, self._counting = queue.Queue(self._lines.maxsize), threading.Lock()
             self._start()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -121,13 +122,15 @@ class QueuedHandler(logging.Handler):
         try:
             self._lines.put_nowait(line)
         except queue.Full:
-            self.dropped += 1
+            with self._counting:
+                self.dropped += 1
 
     def _write(self, lines: queue.Queue[str | None]) -> None:
         while (line := lines.get()) is not None:
             try:
                 if self.dropped:
-                    count, self.dropped = self.dropped, 0
+                    with self._counting:
+                        count, self.dropped = self.dropped, 0
                     record = logging.makeLogRecord(
                         {
                             "name": __name__,
