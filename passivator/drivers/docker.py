@@ -38,6 +38,7 @@ from passivator.drivers.docker_spec import (
     stop_seconds,
 )
 from passivator.drivers.docker_view import (
+    asks_to_stop,
     instance_of,
     refused_create,
     refused_start,
@@ -73,7 +74,7 @@ class DockerDriver:
         self._adopted: dict[TenantName, tuple[DockerSpec, str]] = {}
         """Adopted by declaration: how, and the id it had when it was last looked at. Only events need it."""
         self._stops: dict[str, float] = {}
-        """Instances that we are stopping, until when at the latest (loop time)."""
+        """Containers that were asked to stop, by us or by anybody, until when at the latest (loop time)."""
 
     def __repr__(self) -> str:
         """One line: which engine."""
@@ -103,13 +104,14 @@ class DockerDriver:
 
         await asyncio.gather(*(look(container) for container in await self._engine.labelled(TENANT_LABEL)))
         return {
-            name: view(seen, port=_declared_port(seen), stopping=self._we_stop(seen)) for name, seen in found.items()
+            name: view(seen, port=_declared_port(seen), stopping=self._is_stopping(seen))
+            for name, seen in found.items()
         }
 
     async def inspect(self, tenant: Tenant) -> Runtime:
         """As the contract has it."""
         seen = await self._find(tenant)
-        return NOTHING if seen is None else await self._runtime(tenant, seen, stopping=await self._is_stopping(seen))
+        return NOTHING if seen is None else await self._runtime(tenant, seen, stopping=self._is_stopping(seen))
 
     async def _runtime(self, tenant: Tenant, seen: Json, *, stopping: bool = False) -> Runtime:
         port = container_port(tenant)
@@ -149,7 +151,7 @@ class DockerDriver:
         """As the contract has it."""
         spec = _spec(tenant)
         seen = await self._find(tenant)
-        if seen is not None and await self._is_stopping(seen):
+        if seen is not None and await self._will_die(seen):
             seen = await self._outlive_stop(tenant, seen)
         if seen is not None and seen["State"]["Paused"]:
             await self._thaw(seen["Id"])
@@ -190,6 +192,8 @@ class DockerDriver:
                 await self._engine.remove(seen["Id"])
             return await self._engine.create(object_name(tenant.name), config), ""
         except Refused as refused:
+            # Without a container its network would be nobody's.
+            await self._networks.remove(tenant.name)
             raise refused_create(refused.status, refused.message) from refused
 
     async def stop(self, tenant: Tenant) -> Runtime:
@@ -210,17 +214,14 @@ class DockerDriver:
         if seen["State"]["Paused"]:
             # A frozen process takes no SIGTERM.
             await self._thaw(seen["Id"])
-        instance = instance_of(seen)
-        now = asyncio.get_running_loop().time()
         # A call that is given up here goes on in the engine: remembered until it must have had its effect.
-        self._stops = {known: until for known, until in self._stops.items() if until > now}
-        self._stops[instance] = now + grace + _DYING
+        self._note_stop(seen["Id"], grace)
         try:
             await self._engine.stop(seen["Id"], grace)
         except Refused as refused:
             if refused.status != 404:
                 raise StopFailedError(f"the Docker engine did not stop it: {refused}") from refused
-        del self._stops[instance]
+        self._stops.pop(seen["Id"], None)
 
     async def _thaw(self, container: str) -> None:
         try:
@@ -230,20 +231,24 @@ class DockerDriver:
             if "not paused" not in refused.message and refused.status != 404:
                 raise RuntimeUnavailableError(f"the Docker engine did not continue it: {refused}") from refused
 
-    def _we_stop(self, seen: Json) -> bool:
-        until = self._stops.get(instance_of(seen), -math.inf)
+    def _note_stop(self, container: str, seconds: float) -> None:
+        now = asyncio.get_running_loop().time()
+        self._stops = {known: until for known, until in self._stops.items() if until > now}
+        self._stops[container] = now + seconds + _DYING
+
+    def _is_stopping(self, seen: Json) -> bool:
+        """Whether it is being stopped, as far as we know: the engine's own state does not say.
+
+        Somebody else's stop shows only as the signal it began with, and a program may outlive that: after the longest
+        usual grace it counts as running again.
+        """
+        until = self._stops.get(seen["Id"], -math.inf)
         return bool(seen["State"]["Running"]) and until > asyncio.get_running_loop().time()
 
-    async def _is_stopping(self, seen: Json) -> bool:
-        """Whether it is being stopped, by us or by anybody: the engine's own state does not say.
-
-        Somebody else's stop shows only as the signal it began with, and a program may outlive that one: after the
-        longest grace it can have had, it counts as running again.
-        """
-        if not seen["State"]["Running"]:
-            return False
-        if self._we_stop(seen):
-            return True
+    async def _will_die(self, seen: Json) -> bool:
+        """Whether it is being stopped, known or not: asked before a start is taken for unnecessary."""
+        if not seen["State"]["Running"] or self._is_stopping(seen):
+            return bool(seen["State"]["Running"])
         return stop_asked(await self._engine.history(seen["Id"], seen["State"]["StartedAt"]))
 
     async def _outlive_stop(self, tenant: Tenant, seen: Json) -> Json | None:
@@ -253,6 +258,7 @@ class DockerDriver:
             await self._thaw(seen["Id"])
         if not await self._engine.ended(seen["Id"], grace + _DYING):
             logger.warning("%s was signalled to stop and runs on", tenant.name)
+        self._stops.pop(seen["Id"], None)
         return await self._find(tenant)
 
     async def pause(self, tenant: Tenant) -> Runtime:
@@ -298,8 +304,14 @@ class DockerDriver:
             raise RuntimeUnavailableError(f"the Docker engine refused its events: {refused}") from refused
 
     def _concerned(self, event: Json) -> set[TenantName]:
+        """The tenants that an event may be about."""
         actor = event.get("Actor") or {}
         attributes = actor.get("Attributes") or {}
+        if asks_to_stop(event):
+            if actor.get("ID") not in self._stops:
+                self._note_stop(actor.get("ID", ""), _USUAL_GRACE)
+        elif event.get("Action") in ("die", "start"):
+            self._stops.pop(actor.get("ID", ""), None)
         named = tenant_of(attributes)
         return ({named} if named is not None else set()) | {
             name

@@ -32,6 +32,7 @@ _NO_COMMAND: Final = (
     "permission denied",
     "exec format error",
 )
+_NOT_UNDERSTOOD: Final = ("invalid", "unable to find user", "unable to find group", "unknown")
 _PORT_TAKEN: Final = ("port is already allocated", "address already in use")
 _STOP_SIGNALS: Final = frozenset({"15", "9"})
 
@@ -109,7 +110,9 @@ def refused_create(status: int, message: str) -> StartFailedError:
     """Why the engine did not make a container."""
     if status == 404 and "image" in message.lower():
         return StartFailedError(ReasonCode.IMAGE_MISSING, message, hint="`docker pull` it, or correct its name")
-    return StartFailedError(ReasonCode.RUNTIME if status >= 500 else ReasonCode.BAD_SPEC, message)
+    # Some engines answer 500 to a declaration they do not understand.
+    theirs = status >= 500 and not any(sign in message.lower() for sign in _NOT_UNDERSTOOD)
+    return StartFailedError(ReasonCode.RUNTIME if theirs else ReasonCode.BAD_SPEC, message)
 
 
 def refused_start(status: int, message: str) -> StartFailedError:
@@ -121,16 +124,18 @@ def refused_start(status: int, message: str) -> StartFailedError:
         # The same words come for a bind whose source is missing.
         code = ReasonCode.BAD_SPEC if "mount" in lower else ReasonCode.COMMAND_FAILED
         return StartFailedError(code, message)
-    return StartFailedError(ReasonCode.BAD_SPEC if status == 400 else ReasonCode.RUNTIME, message)
+    return refused_create(status, message)
+
+
+def asks_to_stop(event: Json) -> bool:
+    """Whether it is a signal such as a stop begins with. The engine tells a stop only when it has ended."""
+    signal = ((event.get("Actor") or {}).get("Attributes") or {}).get("signal")
+    return event.get("Action") == "kill" and signal in _STOP_SIGNALS
 
 
 def stop_asked(history: list[Json]) -> bool:
-    """Whether the last start was asked to stop by what happened since: signalled and not dead."""
+    """Whether the last start was asked to stop, by what happened since: signalled and not dead."""
     asked = False
     for event in history:
-        match event:
-            case {"Action": "kill", "Actor": {"Attributes": {"signal": str(number)}}}:
-                asked = asked or number in _STOP_SIGNALS
-            case {"Action": "die" | "start"}:
-                asked = False
+        asked = asks_to_stop(event) or (asked and event.get("Action") not in ("die", "start"))
     return asked
