@@ -116,7 +116,7 @@ class Readiness:
                 return await self._ask(reader, writer, endpoint)
         except TimeoutError:
             return f"{endpoint}{self._path} does not answer"
-        except (OSError, ValueError, asyncio.IncompleteReadError) as error:
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             return f"{endpoint}{self._path}: {error}"
         finally:
             writer.close()

@@ -1,0 +1,99 @@
+"""The admin listener: health, readiness by part, metrics in the scraper's format, and nobody else's name for it."""
+
+import socket
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.parser import text_string_to_metric_families
+
+from gogeta.domain.upstreams import Endpoint
+from gogeta.kit.admin_site import AddressTakenError, AdminSite
+
+
+async def hello(_request: web.Request) -> web.Response:
+    return web.Response(text="hello")
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[AdminSite]:
+    metrics = CollectorRegistry()
+    Counter("gogeta_things", "Things.", registry=metrics).inc(3)
+    site = AdminSite(Endpoint("127.0.0.1", 0), metrics, "gogeta", names=("admin.example",))
+    site.add_routes([web.get("/hello", hello)])
+    await site.start()
+    yield site
+    await site.stop()
+
+
+@pytest.fixture
+async def client(site: AdminSite) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(f"http://{site.endpoint}") as client:
+        yield client
+
+
+async def test_it_lives(client: aiohttp.ClientSession) -> None:
+    async with client.get("/healthz") as answer:
+        assert (answer.status, await answer.text()) == (200, "ok\n")
+        assert "Server" not in answer.headers
+
+
+async def test_it_is_ready_when_every_part_has_said_so(site: AdminSite, client: aiohttp.ClientSession) -> None:
+    async with client.get("/readyz") as answer:
+        assert answer.status == 503
+    site.ready("registry", None)
+    site.ready("runtime", "Docker does not answer")
+    async with client.get("/readyz") as answer:
+        assert answer.status == 503
+        assert (await answer.json())["problems"] == {"runtime": "Docker does not answer"}
+    site.ready("runtime", None)
+    async with client.get("/readyz") as answer:
+        assert answer.status == 200
+        assert (await answer.json())["status"] == "ready"
+
+
+async def test_metrics_come_in_the_format_that_was_asked_for(client: aiohttp.ClientSession) -> None:
+    async with client.get("/metrics") as answer:
+        families = {family.name: family for family in text_string_to_metric_families(await answer.text())}
+        assert families["gogeta_things"].samples[0].value == 3
+        assert answer.content_type == "text/plain"
+    async with client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}) as answer:
+        assert answer.content_type == "application/openmetrics-text"
+        assert (await answer.text()).endswith("# EOF\n")
+
+
+async def test_other_methods_and_paths_are_refused(client: aiohttp.ClientSession) -> None:
+    async with client.post("/healthz") as answer:
+        assert answer.status == 405
+    async with client.get("/nothing") as answer:
+        assert answer.status == 404
+    async with client.get("/hello") as answer:
+        assert await answer.text() == "hello"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:1", "LOCALHOST", "[::1]:9901", "admin.example"])
+async def test_it_answers_to_addresses_localhost_and_configured_names(client: aiohttp.ClientSession, host: str) -> None:
+    async with client.get("/healthz", headers={"Host": host}) as answer:
+        assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["acme.example", "acme.localhost", "localhost.evil.example", "127.0.0.1.nip.example", "a b"]
+)
+async def test_it_does_not_answer_to_a_tenants_name_or_a_rebound_one(client: aiohttp.ClientSession, host: str) -> None:
+    for path in ("/healthz", "/metrics", "/hello", "/nothing"):
+        async with client.get(path, headers={"Host": host}) as answer:
+            assert answer.status == 421
+
+
+async def test_a_taken_address_is_named_with_its_setting() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        site = AdminSite(Endpoint("127.0.0.1", taken.getsockname()[1]), CollectorRegistry(), "gogeta")
+        with pytest.raises(
+            AddressTakenError, match=r"--admin: cannot listen on 127\.0\.0\.1:.*another program"
+        ) as caught:
+            await site.start()
+        assert "--admin" in caught.value.hint
+        await site.stop()

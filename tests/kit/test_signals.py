@@ -1,0 +1,46 @@
+"""The first signal asks, the second one ends."""
+
+import asyncio
+import os
+import signal
+import sys
+
+import pytest
+
+from gogeta.kit.signals import stop_signals
+from tests.rig.programs import ProcessRack
+
+PROGRAM = """
+import asyncio
+from gogeta.kit.signals import stop_signals
+
+async def main():
+    with stop_signals() as stop:
+        print("waiting", flush=True)
+        await stop.wait()
+        print("ending slowly", flush=True)
+        await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.any_loop
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_sets_the_event_and_leaves_no_handler_behind(number: signal.Signals) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with stop_signals() as stop:
+        assert not stop.is_set()
+        os.kill(os.getpid(), number)
+        async with asyncio.timeout(5):
+            await stop.wait()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_second_signal_ends_at_once(processes: ProcessRack) -> None:
+    program = processes.start(sys.executable, "-c", PROGRAM, may_fail=True)
+    program.wait_for_line("waiting")
+    program.terminate()
+    program.wait_for_line("ending slowly")
+    program.terminate()
+    assert program.wait(timeout=5) == -signal.SIGTERM
