@@ -233,9 +233,9 @@ class DownstreamConnection(asyncio.Protocol):
         """llhttp: the head is complete."""
         if self._broken:
             return
+        self._in_head = False
         if self._head_bytes > self.proxy.settings.max_header_bytes and not self._size_is_allowed():
             return
-        self._in_head = False
         self._trailers = []
         if self._resumed:
             return
