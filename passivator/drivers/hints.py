@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from gogeta.domain.tenant import TenantName
-from passivator.drivers.base import RuntimeEvent
+from passivator.drivers.base import RuntimeEvent, RuntimeUnavailableError
 
 
 class _Follower:
@@ -17,6 +17,7 @@ class _Follower:
 
     def __init__(self) -> None:
         self.pending: dict[TenantName | None, None] = {None: None}
+        self.cut = ""
         self.some = asyncio.Event()
         self.some.set()
 
@@ -33,13 +34,21 @@ class Hints:
             follower.pending[name] = None
             follower.some.set()
 
+    def cut(self, why: str) -> None:
+        """Break off all who follow now; they may follow again."""
+        for follower in self._followers:
+            follower.cut = why
+            follower.some.set()
+
     async def follow(self) -> AsyncGenerator[RuntimeEvent, None]:
-        """Hints as they come, for ever."""
+        """Hints as they come, for ever. Raises RuntimeUnavailableError when it is cut."""
         follower = _Follower()
         self._followers.add(follower)
         try:
             while True:
                 await follower.some.wait()
+                if follower.cut:
+                    raise RuntimeUnavailableError(follower.cut)
                 pending, follower.pending = follower.pending, {}
                 follower.some.clear()
                 for name in pending:
