@@ -63,3 +63,10 @@ class Watching:
     ) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+
+
+async def watch_to_its_end(store: Store, prefix: str, after: int, timeout: float = 10.0) -> None:
+    """A watch that is to end with an error before it tells anything."""
+    async with asyncio.timeout(timeout):
+        async for changes in store.watch(prefix, after):
+            assert changes.changes == ()
