@@ -14,7 +14,7 @@ CHAPTERS = (
         "GOGETA_",
         ServeSettings,
         "Of `gogeta serve` and `gogeta up`. The commands about tenants take those under Registry and Logs "
-        "(there, `log_level` is `warning` if nobody says otherwise).",
+        "(there, `log_level` is `error` if nobody says otherwise).",
     ),
     Chapter(
         "passivator",

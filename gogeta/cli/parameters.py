@@ -16,8 +16,8 @@ from gogeta.settings import RegistrySettings
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
-QUIET: Final = {"log_level": "warning"}
-"""A command that ends at once has no use for a server's news."""
+QUIET: Final = {"log_level": "error"}
+"""A command that ends soon says what went wrong itself; a server's news and worries would only stand in between."""
 
 
 def registry_options(callback: Callback) -> Callback:

@@ -119,11 +119,18 @@ def _load(
         raise SettingsError(tuple(problems))
     _set_up_logs(sources.program, loaded.values())
     if strangers:
-        import logging  # noqa: PLC0415 - costs every start otherwise, see kit/logs.py
-
-        for problem in strangers:
-            logging.getLogger(__name__).warning("%s %s", problem.field, problem.message)
+        _warn(strangers)
     return Settings(sources, loaded)
+
+
+def _warn(strangers: Iterable[Problem]) -> None:
+    import logging  # noqa: PLC0415 - costs every start otherwise, see kit/logs.py
+
+    for problem in strangers:
+        # Handed to the handlers whatever the level: it may be the very name of the level that is mistyped.
+        text = f"{problem.field} {problem.message}"
+        record = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "msg": text}
+        logging.getLogger(__name__).handle(logging.makeLogRecord(record))
 
 
 def _set_up_logs(program: Program, loaded: Iterable[Any]) -> None:
