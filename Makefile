@@ -75,7 +75,8 @@ demo: $(VENV)/run.stamp ## see it work: sleeping applications that wake on their
 	@$(BIN)/python deploy/demo/demo.py
 
 .PHONY: demo-docker
-demo-docker: $(VENV)/run.stamp ## the same on etcd and Docker
+demo-docker: $(VENV)/dev.stamp ## the same on etcd and Docker (takes root; they are the demo's own)
+	@tests/rig/provision.sh busybox-static docker.io etcd-server iproute2
 	@$(BIN)/python deploy/demo/demo.py --docker
 
 .PHONY: bench-wake

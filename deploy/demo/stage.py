@@ -12,7 +12,6 @@ import os
 import socket
 import string
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -137,8 +136,7 @@ async def _start(folder: RunFolder, stage: Stage, name: str, *arguments: str | P
     program = Program(
         [resolve(name), *arguments],
         folder=folder.subfolder(name),
-        # The tenants' `python` is this one.
-        environment={**folder.environment(), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        environment=folder.environment(),
         name=name,
     )
     stage.programs.append(program)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Install the Debian packages that the tests' real parts come from, where that may be done (root, apt-get).
+# Install the Debian packages that the tests' real parts come from, where that may be done (root, apt-get): all of
+# them, or those named as arguments.
 #
 # Does nothing when all are there. Never starts their services: the tests run servers of their own. Always exits 0:
 # what cannot be had is said here in one line, and the test run says which tests could not run.
@@ -16,8 +17,10 @@ declare -A command_of=(
 # System programs may be off an ordinary user's PATH.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
+wanted=("$@")
+[ $# -gt 0 ] || wanted=("${!command_of[@]}")
 missing=()
-for package in "${!command_of[@]}"; do
+for package in "${wanted[@]}"; do
   command -v "${command_of[$package]}" >/dev/null || missing+=("$package")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
