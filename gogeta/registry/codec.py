@@ -15,7 +15,6 @@ from gogeta.domain.tenant import Tenant, tenant_to_data
 
 VERSION: Final = 1
 MAX_VALUE_BYTES: Final = 256 * 1024
-_MAX_DEPTH: Final = 32
 
 T = TypeVar("T")
 

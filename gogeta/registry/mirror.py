@@ -80,8 +80,8 @@ class Mirror:
                     self._sink.reset(listing)
                     self.revision, listed = listing.revision, True
                     self.resyncs += 1
-                    self._alive(backoff)
                     self._synced.set()
+                # Only a watch that stands ends an outage: a listing that succeeds again and again is a heavy one.
                 async for changes in self._store.watch(self._prefix, self.revision):
                     self._alive(backoff)
                     for change in changes.changes:
@@ -91,6 +91,7 @@ class Mirror:
             except CompactedError:
                 logger.info("history of %s was compacted: listing again", self._prefix)
                 listed = False
+                await asyncio.sleep(backoff.next())
             except RegistryError as error:
                 # Anything but unavailability may mean that our place in history is worth nothing any more.
                 listed = listed and isinstance(error, RegistryUnavailableError)

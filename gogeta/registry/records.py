@@ -97,12 +97,14 @@ class Records:
         return name
 
     def _set(self, parts: _Parts, prefix: str, name: TenantName, entry: Entry | None) -> None:
+        if entry is not None and not _is_name(name):
+            raise InvalidInputError(entry.key, (Problem((), "the key does not end in a tenant's name"),))
         if prefix == keys.TENANTS:
             if entry is None:
                 parts.tenant, parts.created, parts.revision = None, 0, 0
                 return
             tenant = decode(Tenant, entry.value, what=entry.key)
-            if tenant.name != name or normalise_tenant_name(name) != name:
+            if tenant.name != name:
                 raise InvalidInputError(entry.key, (Problem(("name",), f"expected {name!r}, as the key says"),))
             parts.tenant, parts.created, parts.revision = tenant, entry.created, entry.revision
         elif prefix == keys.DESIRED:
@@ -135,3 +137,10 @@ class Records:
             return False
         self.by_name[name] = record
         return True
+
+
+def _is_name(name: str) -> bool:
+    try:
+        return normalise_tenant_name(name) == name
+    except ValueError:
+        return False

@@ -41,6 +41,7 @@ from gogeta.registry import keys
 from gogeta.registry.codec import decode, encode
 from gogeta.registry.records import Records
 from gogeta.registry.store import (
+    MAX_COMMIT_BYTES,
     MAX_OPERATIONS,
     Delete,
     Entry,
@@ -55,6 +56,8 @@ logger = logging.getLogger(__name__)
 
 _ATTEMPTS: Final = 16
 """Most rounds of a compare-and-set against other writers before giving up: more means that something is wrong."""
+_KEY_BYTES: Final = 256
+"""What a key takes in a commit, at the most, and the generation's part."""
 _BY_OPERATOR: Final = frozenset({Cause.START, Cause.STOP, Cause.SLEEP})
 
 
@@ -119,7 +122,14 @@ class Registry:
                 raise conflict
             created = [tenant for tenant in tenants if tenant.name not in before]
             changed = [tenant for tenant in tenants if tenant.name in before and before[tenant.name].tenant != tenant]
-            if await self._write(created, changed, generation.revision if generation else 0):
+            try:
+                written = await self._write(created, changed, generation.revision if generation else 0)
+            except RegistryUnavailableError as error:
+                if not error.unknown:
+                    raise
+                # What did happen will not have to be written in the next round.
+                continue
+            if written:
                 return Applied(
                     created=tuple(tenant.name for tenant in tenants if tenant.name not in first),
                     changed=tuple(
@@ -145,9 +155,12 @@ class Registry:
             groups.append(group)
         batch: list[Put | Delete] = []
         batches = [batch]
+        size = 0
         for group in groups:
-            if len(batch) + len(group) >= MAX_OPERATIONS:
+            size += (added := sum(len(item.value) + _KEY_BYTES for item in group if isinstance(item, Put)))
+            if batch and (len(batch) + len(group) >= MAX_OPERATIONS or size > MAX_COMMIT_BYTES):
                 batches.append(batch := [])
+                size = added
             batch.extend(group)
         for number, batch in enumerate(batches):
             if not batch:
@@ -173,15 +186,25 @@ class Registry:
             tenant = await self.store.get(keys.tenant_key(name))
             if tenant is None:
                 _unknown(name, (await self.load()).by_name)
-            result = await self.store.commit(
-                [
-                    Delete(keys.tenant_key(name)),
-                    Delete(keys.desired_key(name)),
-                    Delete(keys.access_key(name)),
-                    Put(keys.GENERATION, self.by.encode()),
-                ],
-                [Guard(keys.GENERATION, generation.revision if generation else 0), Guard(tenant.key, tenant.revision)],
-            )
+            try:
+                result = await self.store.commit(
+                    [
+                        Delete(keys.tenant_key(name)),
+                        Delete(keys.desired_key(name)),
+                        Delete(keys.access_key(name)),
+                        Put(keys.GENERATION, self.by.encode()),
+                    ],
+                    [
+                        Guard(keys.GENERATION, generation.revision if generation else 0),
+                        Guard(tenant.key, tenant.revision),
+                    ],
+                )
+            except RegistryUnavailableError as error:
+                if not error.unknown:
+                    raise
+                if await self.store.get(keys.tenant_key(name)) is None:
+                    return
+                continue
             if result.happened:
                 return
         raise RegistryError("others kept changing tenants at the same time", hint="try again in a moment")
@@ -199,15 +222,15 @@ class Registry:
         )
         for _ in range(_ATTEMPTS):
             state = next_desired(current.state, cause)
-            if state is None:
+            # A changed answer may rest on an old view; a refusal and an unchanged one must not: somebody waits for it.
+            if state is None and known is None:
                 raise TransitionRefusedError(
-                    f"tenant {name!r} is {current.state} and is not {cause.value}d",
-                    hint=f"an operator stopped it: `gogeta start {name}` ends that",
+                    f"tenant {name!r} is {current.state}, and {cause.value!r} does not change that",
+                    hint=f"`gogeta start {name}` ends an operator's stop" if current.state is Desired.STOPPED else "",
                 )
-            # A changed answer may rest on an old view; an unchanged one must not: somebody waits for it.
             if state is current.state and known is None:
                 return DesiredChange(current, revision, changed=False)
-            if state is not current.state:
+            if state is not None and state is not current.state:
                 wakes = current.wakes + (state is Desired.STARTED)
                 desired = DesiredState(state=state, cause=cause, by=self.by, since=wall_ms(), wakes=wakes)
                 try:
@@ -327,9 +350,15 @@ class Registry:
             )
 
     async def access(self, name: str) -> tuple[LastAccess | None, int]:
-        """A tenant's last access and its revision (None and 0 when there is none)."""
+        """A tenant's last access and its revision (0 when there is none); None too for what cannot be read."""
         entry = await self.store.get(keys.access_key(name))
-        return (None, 0) if entry is None else (decode(LastAccess, entry.value, what=entry.key), entry.revision)
+        if entry is None:
+            return None, 0
+        try:
+            return decode(LastAccess, entry.value, what=entry.key), entry.revision
+        except InvalidInputError as error:
+            logger.warning("passed over %s", error)
+            return None, entry.revision
 
     async def members(self) -> tuple[Member, ...]:
         """The live processes of ours. Unreadable ones are left out."""
@@ -345,8 +374,11 @@ class Registry:
             while True:
                 try:
                     if lease is None or not await self.store.keep_alive(lease):
-                        lease = await self.store.grant(ttl)
-                        await self.store.commit([Put(key, value, lease)])
+                        lease = None
+                        granted = await self.store.grant(ttl)
+                        await self.store.commit([Put(key, value, granted)])
+                        # Only now: a lease that no key hangs on would be prolonged for ever.
+                        lease = granted
                     backoff.reset()
                     delay = ttl / 3
                 except RegistryError as error:
