@@ -176,7 +176,7 @@ class Engine:
             if refused.status in (404, 409, 501):
                 return ""
             raise
-        return "".join(pieces)
+        return "".join(pieces).rstrip("\n")
 
     async def _unless_gone(self, seconds: float, call: Any) -> None:  # noqa: ANN401 - aiodocker's coroutines are untyped
         try:

@@ -226,7 +226,7 @@ class Keeper:
         if self.output in ready:
             self.keep_output()
         if self.link is not None and self.link.fileno() in ready:
-            self.obey(self.link)
+            self.listen(self.link)
         if self.signals in ready:
             if signal.SIGTERM in caught(self.signals):
                 self.end(FAREWELL)
@@ -237,16 +237,20 @@ class Keeper:
             self.kill_at = time.monotonic() + SWEEP
             self.reap()
 
-    def obey(self, link: socket.socket) -> None:
-        """Do what the driver asks for; without a driver, end."""
+    def listen(self, link: socket.socket) -> None:
+        """Take what the driver sent; without a driver, end."""
         piece = receive(link)
-        *lines, self.received = (self.received + piece).split(b"\n")
-        if not piece or len(self.received) > MAX_LINE:
-            self.poll.unregister(link)
-            link.close()
-            self.link = None
-            self.end(FAREWELL)
+        if piece and len(self.received) <= MAX_LINE:
+            self.obey(piece)
             return
+        self.poll.unregister(link)
+        link.close()
+        self.link = None
+        self.end(FAREWELL)
+
+    def obey(self, piece: bytes) -> None:
+        """Do what the driver asks for, line by line."""
+        *lines, self.received = (self.received + piece).split(b"\n")
         for line in lines:
             order = json.loads(line)
             if order["do"] == "stop":
@@ -323,12 +327,13 @@ def keep(link: socket.socket, guardian: int) -> None:
     if os.getppid() != guardian:  # it died before the line above
         return
     received = b""
-    while not received.endswith(b"\n"):
+    while b"\n" not in received:
         piece = receive(link)
         received += piece
         if not piece or len(received) > MAX_LINE:
             return
-    order = json.loads(received)
+    line, _, received = received.partition(b"\n")
+    order = json.loads(line)
     what = "limit"
     try:
         limits = wanted_limits(order)
@@ -345,7 +350,9 @@ def keep(link: socket.socket, guardian: int) -> None:
         return
     os.close(theirs)
     tell(link, {"is": "started", "pid": command.pid})
-    Keeper(link, signals, command, output, log).run()
+    keeper = Keeper(link, signals, command, output, log)
+    keeper.obey(received)
+    keeper.run()
 
 
 def guard(doors: socket.socket) -> None:

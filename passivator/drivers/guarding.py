@@ -207,8 +207,11 @@ class Guard:
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,
                 )
-            except OSError as error:
+            except BaseException as error:
+                # Also when given up: without our end of the socket, one that did start ends.
                 ours.close()
+                if not isinstance(error, OSError):
+                    raise
                 raise RuntimeUnavailableError(f"the guardian of local processes cannot be started: {error}") from error
             finally:
                 theirs.close()

@@ -55,7 +55,7 @@ class _Start:
 
     def runtime(self) -> Runtime:
         kept = self.kept
-        if kept.ended:
+        if kept.ended or kept.pid is None:
             return Runtime(status=Status.EXITED, instance=kept.instance, exit_code=kept.code, message=kept.tail)
         status = Status.STOPPING if kept.stopping else Status.PAUSED if kept.paused else Status.RUNNING
         return Runtime(status=status, instance=kept.instance, endpoints=(Endpoint(LOOPBACK, self.port),))
@@ -108,13 +108,18 @@ class ProcessDriver:
                 await start.kept.gone()
             except StopFailedError as error:
                 raise RuntimeUnavailableError(f"the stop before this start has not ended: {error}") from error
-        if start is not None and not start.kept.ended:
+        if start is None or start.kept.ended:
+            start = await self._run(tenant, tenant.process)
+        try:
+            await start.kept.born()
+        except CannotRun as refused:
+            what = tenant.process.cwd if refused.what == "cwd" else tenant.process.command[0]
+            raise StartFailedError(_REFUSED[refused.what], f"{what}: {refused.error}") from refused
+        if start.kept.paused:
             await start.kept.freeze(frozen=False)
-            if not start.kept.ended:
-                return start.runtime()
-        return await self._run(tenant, tenant.process)
+        return start.runtime()
 
-    async def _run(self, tenant: Tenant, spec: ProcessSpec) -> Runtime:
+    async def _run(self, tenant: Tenant, spec: ProcessSpec) -> _Start:
         await self.open()
         port = self._choose_port(tenant)
         order = Order(
@@ -127,14 +132,9 @@ class ProcessDriver:
             log_limit=LOG_LIMIT,
         )
         kept = await self._guard.run(order, functools.partial(self._hints.tell, tenant.name))
-        # Nothing is awaited between the hand-over and this line: a cancelled start is still known.
+        # Nothing is awaited between the hand-over and this line: a start that is given up is still known.
         start = self._starts[tenant.name] = _Start(kept, port, tenant.stop_grace)
-        try:
-            await kept.born()
-        except CannotRun as refused:
-            what = spec.cwd if refused.what == "cwd" else spec.command[0]
-            raise StartFailedError(_REFUSED[refused.what], f"{what}: {refused.error}") from refused
-        return start.runtime()
+        return start
 
     def _choose_port(self, tenant: Tenant) -> int:
         if tenant.port is not None:
