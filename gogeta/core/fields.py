@@ -55,8 +55,6 @@ REQUEST: Final[dict[bytes, int]] = {
     b"http2-settings": Kind.DROP,
     b"x-request-id": Kind.REQUEST_ID,
     **dict.fromkeys(FORWARDING, Kind.FORWARDING),
-    # WSGI and CGI fold "_" and "-" together, so these would reach the application under our own names.
-    **{name.replace(b"-", b"_"): Kind.DROP for name in (*FORWARDING, b"x-request-id") if b"-" in name},
 }
 
 RESPONSE: Final[dict[bytes, int]] = {
@@ -132,7 +130,12 @@ class KindCache(dict[bytes, int]):
 
     def __missing__(self, name: bytes) -> int:
         """A spelling that is met for the first time."""
-        kind = self._kinds.get(name.lower(), Kind.PASS)
+        lower = name.lower()
+        kind = self._kinds.get(lower, Kind.PASS)
+        # WSGI and CGI fold "_" and "-" together: in any mixture, such a twin would reach the application under the name
+        # of a field that is ours to write or to judge.
+        if kind == Kind.PASS and b"_" in lower and lower.replace(b"_", b"-") in self._kinds:
+            kind = Kind.DROP
         if len(self) < self.LIMIT and len(name) <= self._LONGEST:
             self[name] = kind
         return kind

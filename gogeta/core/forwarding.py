@@ -23,9 +23,18 @@ class Forwarding:
 
     def __init__(self, port: int, trusted: Sequence[Network]) -> None:
         """``port`` is the listener's; ``trusted`` the networks whose word is taken."""
-        self._port = str(port).encode()
+        self.port = port
         self._trusted = tuple(trusted)
         self._peers: dict[str, tuple[bytes, bytes, bool]] = {}
+
+    @property
+    def port(self) -> int:
+        """The listener's port, as visitors' links need it."""
+        return int(self._port)
+
+    @port.setter
+    def port(self, port: int) -> None:
+        self._port = b"%d" % port
 
     def _peer(self, peer: str) -> tuple[bytes, bytes, bool]:
         known = self._peers.get(peer)

@@ -20,6 +20,7 @@ _TARGET: Final = re.compile(rb"[!-\"$-~]+").fullmatch
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?]*)(.*)", re.DOTALL).fullmatch
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}").fullmatch
 _IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
+_MAX_LENGTH_DIGITS: Final = 19
 _REFUSED_UPGRADES: Final = frozenset({b"h2c", b"h2"})
 
 
@@ -65,7 +66,7 @@ class RequestHead:
         host: bytes | None = None
         connection: list[bytes] = []
         upgrade = b""
-        coding = False
+        coding = sized = False
         pieces: list[bytes] = []
         self.pieces = pieces
         kinds = REQUEST_KINDS
@@ -79,7 +80,10 @@ class RequestHead:
                 host = value.strip(b" \t")
                 pieces.append(b"Host: " + host + b"\r\n")
             elif kind == Kind.LENGTH:
-                self.length = int(value)
+                if sized:
+                    raise RefusedError(Reason.FRAMING, "Content-Length is repeated")
+                sized = True
+                self.length = content_length(value, Reason.FRAMING)
                 pieces.append(b"%b: %d\r\n" % (name, self.length))
             elif kind == Kind.CODING:
                 if value.strip(b" \t").lower() != b"chunked" or coding:
@@ -108,15 +112,13 @@ class RequestHead:
             elif kind == Kind.TRAILER:
                 pieces.append(name + b": " + value + b"\r\n")
         if coding:
-            if self.length:
+            if sized:
                 raise RefusedError(Reason.FRAMING, "Content-Length with Transfer-Encoding")
             self.chunked, self.length = True, None
         self._judge_target(host)
         self.keep_alive = self.http11
         if connection:
             self._judge_connection(connection, upgrade)
-        if self.wants_trailers:
-            pieces.append(b"TE: trailers\r\n")
 
     def _judge_connection(self, connection: list[bytes], upgrade: bytes) -> None:
         if b"close" in connection:
@@ -185,10 +187,26 @@ class RequestHead:
 
     def serialise(self, forwarding: bytes) -> bytes:
         """The head for the upstream; ``forwarding`` are our own fields, serialised."""
-        ends = b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % self.upgrade if self.upgrade else b"\r\n"
+        if self.upgrade:
+            ends = b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % self.upgrade
+        else:
+            # RFC 9110 section 10.1.4: TE travels with its connection option.
+            ends = b"TE: trailers\r\nConnection: TE\r\n\r\n" if self.wants_trailers else b"\r\n"
         return b"".join((self.method, b" ", self.target, b" HTTP/1.1\r\n", *self.pieces, forwarding, ends))
 
 
 def trailers(fields: Fields) -> bytes:
     """The trailer section, serialised, without what may not stand in one."""
-    return b"".join(name + b": " + value + b"\r\n" for name, value in fields if name.lower() not in NOT_IN_TRAILERS)
+    return b"".join(
+        name + b": " + value + b"\r\n"
+        for name, value in fields
+        if name.lower().replace(b"_", b"-") not in NOT_IN_TRAILERS
+    )
+
+
+def content_length(value: bytes, otherwise: Reason) -> int:
+    """The number of a Content-Length: digits alone (RFC 9110 section 8.6). Raises RefusedError for ``otherwise``."""
+    digits = value.strip(b" \t")
+    if not digits.isdigit() or len(digits) > _MAX_LENGTH_DIGITS:
+        raise RefusedError(otherwise, "Content-Length is no number")
+    return int(digits)

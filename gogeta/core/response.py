@@ -12,11 +12,13 @@ from typing import Final
 
 from gogeta.core.fields import RESPONSE_KINDS, Kind, taken_out, tokens, without
 from gogeta.core.refusal import Reason, RefusedError
-from gogeta.core.request import Fields, RequestHead
+from gogeta.core.request import Fields, RequestHead, content_length
 
 _BODILESS: Final = frozenset({204, 304})
 _PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 SWITCHING: Final = 101
+_LAST_STATUS: Final = 599
+"""RFC 9110 section 15: larger ones are invalid."""
 
 
 class Framing(IntEnum):
@@ -67,7 +69,9 @@ class ResponseHead:
             if not kind:
                 pieces.append(name + b": " + value + b"\r\n")
             elif kind == Kind.LENGTH:
-                self.length = int(value)
+                if self.length is not None:
+                    raise RefusedError(Reason.UPSTREAM_INVALID, "Content-Length is repeated")
+                self.length = content_length(value, Reason.UPSTREAM_INVALID)
             elif kind == Kind.CODING:
                 if value.strip(b" \t").lower() != b"chunked" or coding:
                     raise RefusedError(Reason.UPSTREAM_INVALID, "a transfer coding other than one chunked")
@@ -81,13 +85,16 @@ class ResponseHead:
                 trailer = name + b": " + value + b"\r\n"
             elif kind == Kind.UPGRADE:
                 upgrade = value
-        if coding and not upstream_http11:
-            raise RefusedError(Reason.UPSTREAM_INVALID, "Transfer-Encoding in HTTP/1.0")
+        if status > _LAST_STATUS:
+            raise RefusedError(Reason.UPSTREAM_INVALID, f"status {status}")
+        if coding and (not upstream_http11 or self.length is not None):
+            raise RefusedError(Reason.UPSTREAM_INVALID, "Transfer-Encoding with Content-Length, or in HTTP/1.0")
         if names := taken_out(connection):
             pieces = without(pieces, names)
         if status == SWITCHING:
-            if not request.upgrade or not upgrade:
-                raise RefusedError(Reason.UPSTREAM_INVALID, "101 to a request that asked for no upgrade")
+            # RFC 9110 section 7.8: only to what was asked for. Anything else would open a tunnel nobody knows of.
+            if not upgrade or b"upgrade" not in connection or not set(tokens(upgrade)) <= set(tokens(request.upgrade)):
+                raise RefusedError(Reason.UPSTREAM_INVALID, "101 to a request that did not ask for this upgrade")
             self.framing, self.keep_alive = Framing.NONE, False
             pieces.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade)
         else:
@@ -126,17 +133,21 @@ class ResponseHead:
 
 
 def interim(status: int, phrase: bytes, fields: Fields) -> bytes:
-    """A 1xx response for the visitor, serialised (RFC 9110 section 15.2): its fields without the hop-by-hop ones."""
-    return b"".join(
-        (
-            b"HTTP/1.1 %d " % status,
-            phrase or _PHRASES.get(status, b""),
-            b"\r\n",
-            *(
-                name + b": " + value + b"\r\n"
-                for name, value in fields
-                if RESPONSE_KINDS[name] in (Kind.PASS, Kind.DATE)
-            ),
-            b"\r\n",
-        )
-    )
+    """A 1xx response for the visitor, serialised (RFC 9110 section 15.2): its fields without the hop-by-hop ones.
+
+    Raises RefusedError for one that says it has a body (RFC 9112 section 6.3): where it ends could be read in two ways.
+    """
+    connection: list[bytes] = []
+    for name, value in fields:
+        kind = RESPONSE_KINDS[name]
+        if kind == Kind.CODING or (kind == Kind.LENGTH and content_length(value, Reason.UPSTREAM_INVALID)):
+            raise RefusedError(Reason.UPSTREAM_INVALID, "a 1xx response with a body")
+        if kind == Kind.CONNECTION:
+            connection += tokens(value)
+    names = taken_out(connection)
+    pieces = [
+        name + b": " + value + b"\r\n"
+        for name, value in fields
+        if RESPONSE_KINDS[name] in (Kind.PASS, Kind.DATE) and name.lower() not in names
+    ]
+    return b"".join((b"HTTP/1.1 %d " % status, phrase or _PHRASES.get(status, b""), b"\r\n", *pieces, b"\r\n"))

@@ -35,6 +35,7 @@ class Activity:
         self._registry = registry
         self._tally = tally
         self._interval = interval
+        self._writing = asyncio.Lock()
         self._touched: set[Entry] = set()
         self.touch = self._touched.add
         """Note that a tenant is in use; called at the begin and the end of every exchange."""
@@ -54,6 +55,11 @@ class Activity:
 
     async def flush(self, now: float, *, everything: bool = False) -> None:
         """Write those whose time has come (or all that were used): a failed write is tried again with the next."""
+        # One write at a time: the last flush of all must not pass by one that is under way, and may fail.
+        async with self._writing:
+            await self._flush(now, everything=everything)
+
+    async def _flush(self, now: float, *, everything: bool) -> None:
         known = self._fleet.known
         batch = [
             entry

@@ -7,7 +7,6 @@ request is forwarded at a time: while it is being answered, later bytes wait unr
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, cast
@@ -18,6 +17,7 @@ from gogeta.core.pages import Page, problem
 from gogeta.core.refusal import Reason, RefusedError
 from gogeta.core.request import Fields, RequestHead, trailers
 from gogeta.net.exchange import Exchange
+from gogeta.net.explaining import explain
 from gogeta.net.reading import Hold, ReadGate
 from gogeta.net.tunnel import Tunnel
 
@@ -29,8 +29,6 @@ WRITE_HIGH: Final = 64 * 1024
 BUFFER_LIMIT: Final = 64 * 1024
 """Bytes of later requests kept before the client is not read any more."""
 LINGER_SECONDS: Final = 2.0
-_PLAUSIBLE_METHOD: Final = re.compile(rb"\s*[A-Z][A-Z_-]{0,31} ").match
-_PREFACE: Final = b"PRI * HTTP/2.0"
 
 
 class DownstreamConnection(asyncio.Protocol):
@@ -44,16 +42,16 @@ class DownstreamConnection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.reading: ReadGate
         self.peer = ""
-        self.forwarding = b""
-        """Our forwarding fields for this peer, serialised once."""
         # Parsing.
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""
         self._fields: Fields = []
         self._trailers: Fields | None = None
-        self._head_bytes = 0
         self._in_head = False
         self._feeding = 0
+        """Bytes in the feed under way."""
+        self._fruitless = 0
+        """Bytes fed since the head began or its body last grew: a bound for what the parser keeps to itself."""
         self._stopping = False
         """llhttp will stop behind this head, because it asks for an upgrade."""
         self._resumed = False
@@ -68,6 +66,8 @@ class DownstreamConnection(asyncio.Protocol):
         """Bytes that wait until the current exchange is answered."""
         self._later_bytes = 0
         self._advancing = False
+        self.blocked = False
+        """The visitor reads slowly: nothing more is begun."""
         self._closing = False
         self._eof = False
         self.tunnel: Tunnel | None = None
@@ -79,7 +79,7 @@ class DownstreamConnection(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Whether no exchange is under way."""
-        return self._current is None and self.tunnel is None
+        return self._current is None and self.tunnel is None and not self._queue
 
     # asyncio's side.
 
@@ -99,7 +99,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._closing = True
         self.proxy.closed(self)
         if self.tunnel is not None:
-            self.tunnel.lost(self.transport)
+            self.tunnel.lost(self.transport, exc)
         for exchange in (self._current, *self._queue):
             if isinstance(exchange, Exchange):
                 if exchange.answered and not exchange.ended:
@@ -112,15 +112,19 @@ class DownstreamConnection(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The visitor will send no more; what was asked completely is still answered."""
         self._eof = True
+        self.reading.over()
         if self.tunnel is not None:
             return self.tunnel.eof(self.transport)
+        if self._closing:
+            return False
         if self._current is not None and not self._current.request_done:
             self._current.abandon()
             return False
-        return self._current is not None
+        return self._current is not None or bool(self._queue or self._later)
 
     def pause_writing(self) -> None:
         """The visitor reads slowly: the upstream waits."""
+        self.blocked = True
         if self.tunnel is not None:
             self.tunnel.pause(self.transport)
         elif self._current is not None and self._current.upstream is not None:
@@ -128,10 +132,13 @@ class DownstreamConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """The visitor has caught up."""
+        self.blocked = False
         if self.tunnel is not None:
             self.tunnel.resume(self.transport)
-        elif self._current is not None and self._current.upstream is not None:
+            return
+        if self._current is not None and self._current.upstream is not None:
             self._current.upstream.reading.release(Hold.PEER)
+        self._next()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the visitor: of this request, of later ones, or of a tunnel."""
@@ -139,13 +146,17 @@ class DownstreamConnection(asyncio.Protocol):
             self.tunnel.forward(self.transport, data)
         elif self._closing or self._broken:
             return
-        elif self._current is not None and self._current.request_done:
-            self._later.append(data)
-            self._later_bytes += len(data)
-            if self._later_bytes > BUFFER_LIMIT:
-                self.reading.hold(Hold.ORDER)
+        elif self._queue or self._later or self.blocked or (self._current is not None and self._current.request_done):
+            self._put_off(data)
         else:
             self._feed(data)
+
+    def _put_off(self, data: bytes) -> None:
+        """Keep bytes until what came before them is answered."""
+        self._later.append(data)
+        self._later_bytes += len(data)
+        if self._later_bytes > BUFFER_LIMIT:
+            self.reading.hold(Hold.ORDER)
 
     # Parsing.
 
@@ -156,63 +167,67 @@ class DownstreamConnection(asyncio.Protocol):
         elif not self._in_head:
             self.deadline = proxy.now + proxy.settings.header_timeout
         self._feeding = len(data)
-        self._head_bytes += len(data)
+        self._fruitless += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._after_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
-            if not self._broken:
-                self._refuse_later(self._explain(error, data))
+            if not self._broken and not self._closing:
+                self._refuse_later(explain(error, data, in_fields=bool(self._fields)))
         else:
-            if self._in_head and self._head_bytes > proxy.settings.max_header_bytes:
-                self._size_is_allowed()
+            if self._in_head:
+                if self._fruitless + len(data) > proxy.settings.max_header_bytes:
+                    self._size_is_allowed(whole=False)
+            elif self._fruitless > proxy.settings.max_header_bytes and self._receiving is not None:
+                self._refuse_later(RefusedError(Reason.HEAD_TOO_LARGE, "trailers, or a chunk's extension"))
         if (current := self._current) is not None:
             current.flush()
+        elif self._later or self._queue:
+            self._next()
 
-    def _size_is_allowed(self) -> bool:
-        """Judge the head's size exactly, and refuse it; asked only when more was read since its begin than is allowed."""
+    def _size_is_allowed(self, *, whole: bool) -> bool:
+        """Judge the head's size, and refuse one that is too long; ``whole``: all of it has been read.
+
+        What preceded the head in its first feed is not known, so it is counted where that feed could have been too much.
+        """
         limit = self.proxy.settings.max_header_bytes
-        size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._fields)
-        if len(self._target) > limit // 2:
-            self._refuse_later(RefusedError(Reason.TARGET_TOO_LONG, f"more than {limit // 2} bytes"))
-        elif size > limit or (self._in_head and self._head_bytes > 2 * limit):
-            self._refuse_later(RefusedError(Reason.HEAD_TOO_LARGE, f"more than {limit} bytes"))
-        return not self._broken
+        if whole or self._fruitless <= limit:
+            size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._fields)
+            if size <= limit:
+                return True
+        reason = Reason.TARGET_TOO_LONG if len(self._target) > limit // 2 else Reason.HEAD_TOO_LARGE
+        self._refuse_later(RefusedError(reason, f"more than {limit} bytes"))
+        return False
 
     def _after_upgrade(self, rest: bytes) -> None:
         # The parser stops behind every head that asks for an upgrade, wanted or not. Where it goes on as an ordinary
         # request, a fresh parser is told of the same framing, and reads on.
         self._stopping = False
         exchange = self._receiving
-        if exchange is None or self._broken:
+        if exchange is None or self._broken or self._closing:
             return
         self._parser = httptools.HttpRequestParser(self)
         if exchange.head.upgrade:
             self._receiving = None
-            exchange.end_of_request(b"")
-            if rest:
-                self._later.append(rest)
-                self._later_bytes += len(rest)
-            return
-        framing = (
-            b"Transfer-Encoding: chunked\r\n"
-            if exchange.head.chunked
-            else b"Content-Length: %d\r\n" % (exchange.head.length or 0)
-        )
-        self._resumed = True
-        self._parser.feed_data(b"POST / HTTP/1.1\r\nHost: resumed\r\n" + framing + b"\r\n")
+        else:
+            framing = (
+                b"Transfer-Encoding: chunked\r\n"
+                if exchange.head.chunked
+                else b"Content-Length: %d\r\n" % (exchange.head.length or 0)
+            )
+            self._resumed = True
+            self._parser.feed_data(b"POST / HTTP/1.1\r\nHost: resumed\r\n" + framing + b"\r\n")
         if rest:
-            if exchange.request_done:
-                self._later.append(rest)
-                self._later_bytes += len(rest)
+            if self._receiving is None:
+                self._put_off(rest)
             else:
                 self._feed(rest)
 
     def on_message_begin(self) -> None:
         """llhttp: a request begins."""
         self._in_head = True
-        self._head_bytes = self._feeding
+        self._fruitless = 0
         self._target = b""
         self._fields = []
         self._trailers = None
@@ -231,11 +246,13 @@ class DownstreamConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """llhttp: the head is complete."""
-        if self._broken:
+        if self._broken or self._closing:
             return
+        if self._fruitless + self._feeding > self.proxy.settings.max_header_bytes:
+            if not self._size_is_allowed(whole=True):
+                return
         self._in_head = False
-        if self._head_bytes > self.proxy.settings.max_header_bytes and not self._size_is_allowed():
-            return
+        self._fruitless = 0
         self._trailers = []
         if self._resumed:
             return
@@ -248,7 +265,7 @@ class DownstreamConnection(asyncio.Protocol):
             return
         exchange = Exchange(head, self, self.proxy.loop_time())
         self._receiving = exchange
-        if self._current is None:
+        if self._current is None and not self.blocked and not self._queue:
             self._current = exchange
             self.proxy.begin(exchange)
         else:
@@ -256,6 +273,7 @@ class DownstreamConnection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """llhttp: a piece of the body."""
+        self._fruitless = 0
         if self._receiving is not None and not self._broken:
             self._receiving.body(body)
 
@@ -270,22 +288,9 @@ class DownstreamConnection(asyncio.Protocol):
             return
         exchange.end_of_request(trailers(self._trailers) if self._trailers else b"")
 
-    def _explain(self, error: Exception, data: bytes) -> RefusedError:
-        text = str(error)
-        if isinstance(error, httptools.HttpParserInvalidMethodError):
-            plausible = _PLAUSIBLE_METHOD(data) if not self._fields else None
-            return RefusedError(Reason.METHOD if plausible else Reason.MALFORMED, text)
-        if "PRI" in text or data.startswith(_PREFACE):
-            return RefusedError(Reason.VERSION, "the HTTP/2 preface")
-        if "HTTP version" in text:
-            return RefusedError(Reason.VERSION, text)
-        if "Content-Length" in text or "Transfer-Encoding" in text:
-            return RefusedError(Reason.FRAMING, text)
-        return RefusedError(Reason.MALFORMED, text)
-
     def _refuse_later(self, error: RefusedError) -> None:
         """Refuse what was just read, after everything before it is answered; nothing more is read."""
-        if self._broken:
+        if self._broken or self._closing:
             return
         self._broken = True
         receiving, self._receiving = self._receiving, None
@@ -299,7 +304,7 @@ class DownstreamConnection(asyncio.Protocol):
             return
         if receiving is not None and receiving in self._queue:
             self._queue.remove(receiving)
-        if self._current is None:
+        if self._current is None and not self._queue:
             self.refuse(error)
         else:
             self._queue.append(error)
@@ -326,6 +331,8 @@ class DownstreamConnection(asyncio.Protocol):
 
     def refuse(self, error: RefusedError) -> None:
         """Refuse what could not become a request, and close."""
+        if self._closing:
+            return
         self._broken = True
         self.proxy.tally.refusals[error.reason.value] += 1
         self.proxy.tally.answers[error.status // 100] += 1
@@ -337,10 +344,12 @@ class DownstreamConnection(asyncio.Protocol):
         if exchange is not self._current:
             return
         self._current = None
+        if self.reading.holds:
+            self.reading.release(Hold.PEER | Hold.PENDING)
         if self._closing:
             return
         if not keep_alive or self.proxy.draining:
-            if exchange.request_done and not self._later:
+            if exchange.request_done and not (self._later or self._queue or self._in_head):
                 self._closing = True
                 self.transport.close()
             else:
@@ -348,7 +357,8 @@ class DownstreamConnection(asyncio.Protocol):
             return
         settings = self.proxy.settings
         self.deadline = self.proxy.now + (settings.header_timeout if self._in_head else settings.keep_alive_timeout)
-        self._next()
+        if self._queue or self._later or self._eof:
+            self._next()
 
     def _next(self) -> None:
         # A request that is refused at once ends here again, from within: the loop below goes on with the one after it.
@@ -361,8 +371,19 @@ class DownstreamConnection(asyncio.Protocol):
             self._advancing = False
 
     def _advance(self) -> None:
-        while self._current is None and not self._closing:
-            if self._queue:
+        while not self._closing and self.tunnel is None:
+            current = self._current
+            if current is not None and current.request_done:
+                return
+            if current is not None and not self._later:
+                if self._eof:
+                    # The rest of this request never comes.
+                    current.abandon()
+                    self.abort()
+                return
+            if current is None and self.blocked:
+                return
+            if current is None and self._queue:
                 item = self._queue.popleft()
                 if isinstance(item, RefusedError):
                     self.refuse(item)
@@ -383,12 +404,12 @@ class DownstreamConnection(asyncio.Protocol):
     def _linger(self) -> None:
         """Close so that the answer arrives although the client still sends (RFC 9112 section 9.6)."""
         self._closing = True
-        self.deadline = self.proxy.now + LINGER_SECONDS
+        unsent = self.transport.get_write_buffer_size()
+        self.deadline = self.proxy.now + (self.proxy.settings.body_timeout if unsent else LINGER_SECONDS)
         self._receiving = None
         self._later.clear()
         if not self.transport.is_closing():
-            for hold in (Hold.PEER, Hold.PENDING, Hold.ORDER):
-                self.reading.release(hold)
+            self.reading.release(Hold.PEER | Hold.PENDING | Hold.ORDER)
             if self.transport.can_write_eof():
                 self.transport.write_eof()
 
@@ -398,8 +419,7 @@ class DownstreamConnection(asyncio.Protocol):
         self._current = None
         self.deadline = float("inf")
         later, self._later, self._later_bytes = self._later, [], 0
-        for hold in (Hold.PEER, Hold.PENDING, Hold.ORDER):
-            self.reading.release(hold)
+        self.reading.release(Hold.PEER | Hold.PENDING | Hold.ORDER)
         if later:
             tunnel.forward(self.transport, b"".join(later))
         if self._eof:
@@ -415,25 +435,34 @@ class DownstreamConnection(asyncio.Protocol):
         current = self._current
         if self._closing:
             self.transport.abort()
-        elif current is not None:
-            if current.answered:
+        elif current is not None or self.blocked:
+            if current is None or current.answered:
                 self.proxy.tally.broken["timeout"] += 1
-                current.abandon()
+                if current is not None:
+                    current.abandon()
                 self.abort()
             elif current.upstream is None:
                 # Held or connecting: those have deadlines of their own.
                 self.deadline = self.proxy.now + self.proxy.settings.body_timeout
             else:
-                current.refuse(Reason.UPSTREAM_TIMEOUT if current.request_done else Reason.BODY_TIMEOUT)
+                tenants_turn = current.request_done or self.reading.holds & Hold.PEER
+                current.refuse(Reason.UPSTREAM_TIMEOUT if tenants_turn else Reason.BODY_TIMEOUT)
         elif self._in_head:
             self.refuse(RefusedError(Reason.HEAD_TIMEOUT, "the head did not arrive in time"))
         else:
             self._closing = True
             self.transport.close()
 
+    def give_up(self) -> None:
+        """The end of a drain: an answer for who has none yet, a visible break for who has a part of one."""
+        if self._current is not None and not self._current.answered:
+            self._current.refuse(Reason.DRAINING)
+        elif not self._closing:
+            self.abort()
+
     def drain(self) -> None:
         """No new requests: close now if idle, else after the current one."""
-        if self.idle and not self._closing:
+        if self.idle and not self._in_head and not self._closing:
             self._closing = True
             self.transport.close()
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 PENDING_LIMIT: Final = 64 * 1024
 """Bytes of a request's body kept while nobody takes them; then the client is not read any more."""
 
+_CLOSING: Final = frozenset({Reason.HOST_INVALID, Reason.MALFORMED, Reason.FRAMING, Reason.DRAINING})
+"""Reasons after which the connection is closed although the request was complete."""
+
 
 class Exchange:
     """One request's way (see the module's docstring). Created when its head has been judged."""
@@ -88,9 +91,13 @@ class Exchange:
 
     def end_of_request(self, trailers: bytes) -> None:
         """The request is complete."""
+        if self.request_done:
+            return
         self.request_done = True
         if self.head.chunked and not self.ended:
             self.pending += (b"0\r\n", trailers, b"\r\n")
+        if self.upstream is not None and not self.answered:
+            self.downstream.expect_response()
 
     def flush(self) -> None:
         """Send on what has gathered, in one write; without an upstream keep it, within the limit."""
@@ -113,15 +120,23 @@ class Exchange:
         self.attempts += 1
         upstream.exchange = self
         self.pending.insert(0, self.serialised)
-        self.downstream.reading.release(Hold.PENDING)
-        self.downstream.expect_response()
+        downstream = self.downstream
+        downstream.reading.release(Hold.PENDING)
+        if downstream.blocked:
+            upstream.reading.hold(Hold.PEER)
+        downstream.expect_response()
 
     # The response's side.
 
     def write(self, data: bytes) -> None:
-        """Bytes of the response, ready for the visitor."""
+        """Bytes of the final response, ready for the visitor."""
         self.answered = True
         self.downstream.write(data)
+
+    def herald(self, data: bytes) -> None:
+        """An interim response: the final one may still be ours."""
+        self.downstream.write(data)
+        self.downstream.expect_response()
 
     def complete(self, *, keep_alive: bool) -> None:
         """The response is complete."""
@@ -155,7 +170,8 @@ class Exchange:
         self.status = page.status
         self.answered = True
         self.downstream.proxy.tally.refusals[reason.value] += 1
-        keep_alive = self.head.keep_alive and self.request_done
+        # An HTTP/1.0 client would have to be told that the connection stays open; it is simpler that it does not.
+        keep_alive = self.head.keep_alive and self.request_done and self.head.http11 and reason not in _CLOSING
         self.downstream.write_page(page, keep_alive=keep_alive, bodiless=self.head.method == b"HEAD")
         self._end()
         self.downstream.finish(self, keep_alive=keep_alive)

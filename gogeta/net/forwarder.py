@@ -55,6 +55,7 @@ class Proxy:
         self.waker = Waker(self, registry)
         self.activity = Activity(self.fleet, registry, self.tally, settings.access_interval)
         self.forwarding = Forwarding(settings.listen.port, settings.trusted_proxies)
+        """Port 0, where any free one is taken, is made good when it is known."""
         self.dialer = Dialer(self, forbidden)
         self.connections: set[DownstreamConnection] = set()
         self.upstreams: set[UpstreamConnection] = set()
@@ -91,6 +92,8 @@ class Proxy:
     def begin(self, exchange: Exchange) -> None:
         """A request's head is complete: find its tenant."""
         head = exchange.head
+        self._id += 1
+        exchange.request_id = head.request_id or self._id_prefix + b"%x" % self._id
         try:
             entry = self.fleet.find(head.host)
         except ValueError:
@@ -99,8 +102,6 @@ class Proxy:
         if entry is None:
             exchange.refuse(Reason.HOST_UNKNOWN if self.loaded else Reason.LOADING)
             return
-        self._id += 1
-        exchange.request_id = head.request_id or self._id_prefix + b"%x" % self._id
         exchange.entry = entry
         entry.in_flight += 1
         self.activity.touch(entry)
@@ -147,6 +148,11 @@ class Proxy:
             case _:
                 assert_never(decision)
 
+    def _admit_and_send(self, exchange: Exchange) -> None:
+        """Decide from outside the visitor's parser, which would send by itself what it has fed."""
+        self.admit(exchange)
+        exchange.flush()
+
     def _hold(self, exchange: Exchange, entry: Entry, seconds: float, *, wake: bool) -> None:
         if self.tally.held >= self.settings.max_held or len(entry.held) >= self.settings.max_held_per_tenant:
             exchange.refuse(Reason.HELD)
@@ -154,18 +160,19 @@ class Proxy:
         self.tally.held += 1
         self.tally.holds += 1
         loop = asyncio.get_running_loop()
-        entry.held[exchange] = loop.call_later(seconds, self.admit, exchange)
+        entry.held[exchange] = loop.call_later(seconds, self._admit_and_send, exchange)
         if wake:
             self.waker.wake(entry, Cause.REQUEST)
 
     def forward(self, exchange: Exchange, entry: Entry) -> None:
         """Send a request to its tenant: at once on a connection that is there, else on a new one."""
         endpoint, pool = entry.pool()
-        upstream = pool.take()
-        if upstream is not None:
-            self.tally.upstream_reuses += 1
-            exchange.attach(upstream)
-            return
+        while (upstream := pool.take()) is not None:
+            if upstream.unspoiled():
+                self.tally.upstream_reuses += 1
+                exchange.attach(upstream)
+                return
+            upstream.discard()
         self.tasks.start(self._connect(exchange, entry, endpoint, pool), "connect")
 
     async def _connect(
@@ -179,8 +186,8 @@ class Proxy:
         while True:
             upstream = await self.dialer.dial(entry, endpoint, pool)
             if exchange.ended:
-                if isinstance(upstream, Reason) or not pool.give(upstream, self.now):
-                    self._discard(upstream)
+                if not isinstance(upstream, Reason):
+                    upstream.park(self.now)
                 return
             if not isinstance(upstream, Reason):
                 if pool.retired:
@@ -214,7 +221,7 @@ class Proxy:
             return
         exchange.held_since = self.loop_time()
         self.activity.touch(entry)
-        self.admit(exchange)
+        self._admit_and_send(exchange)
 
     def upstream_lost(self, exchange: Exchange, upstream: UpstreamConnection) -> None:
         """A tenant's connection ended under a request."""
@@ -222,7 +229,7 @@ class Proxy:
         assert entry is not None  # noqa: S101 - it was forwarded
         moved = upstream.pool.retired
         if (
-            not exchange.answered
+            upstream.silent
             and not exchange.ended
             and exchange.head.replayable
             and exchange.attempts < 2  # noqa: PLR2004 - once more, and never a third time
@@ -234,7 +241,6 @@ class Proxy:
             exchange.upstream = upstream.exchange = None
             exchange.pending.clear()
             self._again(exchange, entry)
-            exchange.flush()
             return
         if not upstream.reused:
             self.suspect(entry)
@@ -279,8 +285,7 @@ class Proxy:
             self.tally.taken_back += 1
             self.waker.wake(entry, Cause.IN_USE)
         for exchange in tuple(entry.held):
-            self.admit(exchange)
-            exchange.flush()
+            self._admit_and_send(exchange)
 
     def sweep(self) -> None:
         """Once in a while: move the clock, end what is past its deadline."""

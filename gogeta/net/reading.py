@@ -8,7 +8,7 @@ from typing import Final
 
 
 class Hold(IntFlag):
-    """Who asks for a pause."""
+    """Who asks for a pause; several at once are joined by ``|``."""
 
     PEER = 1
     """The other side's write buffer is full."""
@@ -21,27 +21,28 @@ class Hold(IntFlag):
 class ReadGate:
     """The reading side of one transport. Idempotent in every direction."""
 
-    __slots__ = ("_holds", "_transport")
+    __slots__ = ("_over", "_transport", "holds")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         """Reading, to begin with."""
         self._transport: Final = transport
-        self._holds = 0
-
-    @property
-    def held(self) -> int:
+        self.holds = 0
         """Who holds it; 0 when it flows."""
-        return self._holds
+        self._over = False
 
     def hold(self, who: Hold) -> None:
         """Pause, in the name of ``who``."""
-        if not self._holds and not self._transport.is_closing():
+        if not self.holds and not self._transport.is_closing():
             self._transport.pause_reading()
-        self._holds |= who
+        self.holds |= who
 
     def release(self, who: Hold) -> None:
         """``who`` lets go."""
-        if self._holds:
-            self._holds &= ~who
-            if not self._holds and not self._transport.is_closing():
+        if self.holds:
+            self.holds &= ~who
+            if not self.holds and not self._over and not self._transport.is_closing():
                 self._transport.resume_reading()
+
+    def over(self) -> None:
+        """The end has been read: reading on would only meet it again."""
+        self._over = True

@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 BACKLOG: Final = 4096
 SWEEP_SECONDS: Final = 0.5
 _IDLE_SWEEPS: Final = 10
+_FAREWELL_SECONDS: Final = 0.3
+"""For the last answers of a drain to leave."""
 
 
 class Server:
@@ -30,8 +32,11 @@ class Server:
         self._server: asyncio.Server | None = None
         self.port = endpoint.port
 
-    async def start(self) -> None:
-        """Listen. Raises AddressTakenError, which names the setting."""
+    async def start(self, *, shared: bool = False) -> None:
+        """Take the address; visitors are served from ``accept`` on. ``shared``: beside other workers of this program, on the same address.
+
+        Raises AddressTakenError, which names the setting.
+        """
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(
@@ -39,10 +44,18 @@ class Server:
                 self._endpoint.host or None,
                 self._endpoint.port,
                 backlog=BACKLOG,
+                reuse_port=shared or None,
+                start_serving=False,
             )
         except OSError as error:
             raise AddressTakenError("listen", self._endpoint, error) from error
         self.port = self._server.sockets[0].getsockname()[1]
+        self._proxy.forwarding.port = self.port
+
+    async def accept(self) -> None:
+        """Serve visitors."""
+        assert self._server is not None  # noqa: S101 - after start
+        await self._server.start_serving()
         self._proxy.tasks.start(self._sweep(), "sweep")
 
     async def _sweep(self) -> None:
@@ -56,6 +69,8 @@ class Server:
 
     async def drain(self, limit: float) -> int:
         """Stop listening, close what is idle, let the rest finish for up to ``limit`` seconds, then cut it.
+
+        Requests that have no answer yet by then, held ones above all, are told so; the others break visibly.
 
         The number of exchanges that were cut.
         """
@@ -73,6 +88,11 @@ class Server:
         for connection in tuple(proxy.connections):
             if not connection.idle:
                 proxy.tally.broken["drain"] += 1
+            connection.give_up()
+        give_up = loop.time() + _FAREWELL_SECONDS
+        while proxy.connections and loop.time() < give_up:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.02)
+        for connection in tuple(proxy.connections):
             connection.abort()
         for upstream in tuple(proxy.upstreams):
             upstream.discard()

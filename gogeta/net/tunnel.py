@@ -50,6 +50,7 @@ class Tunnel:
     def eof(self, side: asyncio.Transport) -> bool:
         """``side`` sends no more: its peer is told; True keeps ``side`` open for what still comes back."""
         self._eofs += 1
+        self._gates[side].over()
         peer = self._peer(side)
         if self._eofs > 1 or peer.is_closing():
             self.close()
@@ -58,8 +59,10 @@ class Tunnel:
             peer.write_eof()
         return True
 
-    def lost(self, side: asyncio.Transport) -> None:
-        """``side`` is gone: so is the tunnel, after what is on its way to the other side."""
+    def lost(self, side: asyncio.Transport, error: Exception | None) -> None:
+        """``side`` is gone: so is the tunnel, after what is on its way to the other side; broken when it broke."""
+        if error is not None:
+            self._peer(side).abort()
         self.close()
 
     def close(self) -> None:

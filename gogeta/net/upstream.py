@@ -7,7 +7,9 @@ visitor's answer.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
+import termios
 from typing import TYPE_CHECKING, cast
 
 import httptools
@@ -27,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 WRITE_HIGH = 64 * 1024
 _FIRST_FINAL = 200
+_NONE_WAITING = bytes(4)
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -46,7 +49,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._trailers: Fields | None = None
         self._head: ResponseHead | None = None
         self._out: list[bytes] = []
-        self._bytes_in_head = 0
+        self._fruitless = 0
+        """Bytes fed since the last head or piece of a body: a bound for what the parser keeps to itself."""
+        self.silent = True
+        """Whether not a byte has come for the present exchange."""
         self._complete = False
         self._surplus = False
         self._keep_alive = False
@@ -67,6 +73,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self.reading = ReadGate(self.transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH)
+        self._descriptor = transport.get_extra_info("socket").fileno()
         self.proxy.upstreams.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -74,7 +81,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._closing = True
         self.proxy.upstreams.discard(self)
         if self._tunnel is not None:
-            self._tunnel.lost(self.transport)
+            self._tunnel.lost(self.transport, exc)
         elif self.exchange is None:
             self.pool.drop(self)
         elif exc is None and self._ends_with_connection():
@@ -86,7 +93,9 @@ class UpstreamConnection(asyncio.Protocol):
         """The tenant sends no more."""
         if self._tunnel is not None:
             return self._tunnel.eof(self.transport)
-        if self.exchange is not None and self._ends_with_connection():
+        if self.exchange is None:
+            self.pool.drop(self)
+        elif self._ends_with_connection():
             self._finish()
         return False
 
@@ -121,8 +130,8 @@ class UpstreamConnection(asyncio.Protocol):
             # Nobody asked: what comes now would be taken for the answer to the next request.
             self.discard()
             return
-        if self._head is None:
-            self._bytes_in_head += len(data)
+        self.silent = False
+        self._fruitless += len(data)
         rest = b""
         try:
             self._parser.feed_data(data)
@@ -133,8 +142,8 @@ class UpstreamConnection(asyncio.Protocol):
                 self._surplus = True
             elif self._refusal is None:
                 self._refusal = RefusedError(Reason.UPSTREAM_INVALID, str(error))
-        if self._head is None and self._bytes_in_head > self.proxy.settings.max_header_bytes and self._refusal is None:
-            self._refusal = RefusedError(Reason.UPSTREAM_INVALID, "the head is too long")
+        if self._fruitless > self.proxy.settings.max_header_bytes and not self._complete:
+            self._refusal = RefusedError(Reason.UPSTREAM_INVALID, "a head, trailers or a chunk's extension is too long")
         if self._refusal is not None:
             self._refuse(exchange, self._refusal)
             return
@@ -176,13 +185,18 @@ class UpstreamConnection(asyncio.Protocol):
         if self._complete or self._refusal is not None or exchange is None:
             return
         status = self._parser.get_status_code()
-        if status < _FIRST_FINAL and status != SWITCHING:
-            if exchange.head.http11:
-                self._out.append(interim(status, self._phrase, self._fields))
-            self._trailers = []
-            return
         request = exchange.head
+        limit = self.proxy.settings.max_header_bytes
         try:
+            if self._fruitless > limit and sum(len(name) + len(value) + 4 for name, value in self._fields) > limit:
+                raise RefusedError(Reason.UPSTREAM_INVALID, "the head is too long")  # noqa: TRY301 - told as the others
+            self._fruitless = 0
+            if status < _FIRST_FINAL and status != SWITCHING:
+                self._trailers = []
+                herald = interim(status, self._phrase, self._fields)
+                if request.http11:
+                    exchange.herald(herald)
+                return
             head = ResponseHead(
                 status,
                 self._phrase,
@@ -206,6 +220,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """llhttp: a piece of the body."""
+        self._fruitless = 0
         head = self._head
         if self._complete or self._refusal is not None or head is None:
             self._surplus = True
@@ -218,7 +233,6 @@ class UpstreamConnection(asyncio.Protocol):
         """llhttp: the response is complete (or one of its 1xx heralds)."""
         head = self._head
         if head is None or self._bodiless:
-            self._bytes_in_head = 0
             return
         self._complete = True
         self._keep_alive = self._parser.should_keep_alive()
@@ -248,20 +262,32 @@ class UpstreamConnection(asyncio.Protocol):
                 exchange.write(b"".join(out))
         keep_alive = head.keep_alive
         reusable = self._keep_alive and not self._surplus and exchange.request_done and not self._closing
+        if exchange.sent and self.transport.get_write_buffer_size():
+            # Answered before it had read all of the request.
+            reusable = False
         self.exchange = None
         if reusable:
             self._complete = self._keep_alive = False
             self._head = None
-            self._bytes_in_head = 0
             if self._bodiless:
                 self._bodiless = False
                 self._parser = httptools.HttpResponseParser(self)
             self.reading.release(Hold.PEER)
-            self.reused = True
-            reusable = self.pool.give(self, self.proxy.now)
-        if not reusable:
+            self.park(self.proxy.now)
+        else:
             self.discard()
         exchange.complete(keep_alive=keep_alive)
+
+    def park(self, now: float) -> None:
+        """Wait in the pool for the next exchange; closed when there is no place."""
+        self.reused = self.silent = True
+        self._fruitless = 0
+        if not self.pool.give(self, now):
+            self.discard()
+
+    def unspoiled(self) -> bool:
+        """Whether nothing has come while it was idle: bytes that wait to be read would pass for the next answer."""
+        return fcntl.ioctl(self._descriptor, termios.FIONREAD, _NONE_WAITING) == _NONE_WAITING
 
     def _switch(self, exchange: Exchange, rest: bytes) -> None:
         downstream = exchange.downstream
@@ -289,4 +315,7 @@ class UpstreamConnection(asyncio.Protocol):
     def discard(self) -> None:
         """Close it; whatever it still says is not read."""
         self._closing = True
+        if self.exchange is None:
+            # Nobody may take it between now and its end, which the loop tells a turn later.
+            self.pool.drop(self)
         self.transport.abort()
