@@ -6,6 +6,7 @@ Completing must be quick and must never print anything but completions, whatever
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,8 @@ def completion(ctx: click.Context, shell: str) -> None:
 
 def known_names(ctx: click.Context) -> list[str]:
     """The names of all tenants, as far as the registry tells at once; none when anything is wrong."""
+    # No logs are set up here, and logging would write warnings to stderr, into the line that is being typed.
+    logging.disable(logging.CRITICAL)
     environ = dict(os.environ)
     flags = {name: value for name, value in ctx.params.items() if isinstance(value, str)}
     sources = Sources(GOGETA, flags, environ)

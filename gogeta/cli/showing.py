@@ -197,12 +197,8 @@ def _since(now: int, then: int) -> str:
 
 
 def _because(desired: DesiredState) -> str:
-    parts = [
-        part
-        for part in (desired.cause.value if desired.cause else "", f"by {desired.by}" if desired.by else "")
-        if part
-    ]
-    return f", {' '.join(parts)}" if parts else ""
+    cause = f", {desired.cause.value}" if desired.cause else ""
+    return cause + (f", by {desired.by}" if desired.by else "")
 
 
 def print_details(pairs: Iterable[tuple[str, str]]) -> None:

@@ -45,7 +45,7 @@ def tenants(settings: Settings, name: str | None, states: tuple[str, ...], outpu
       gogeta tenants
       gogeta tenants acme
       gogeta tenants --state failed --state starting
-      gogeta tenants -o json | jq -r '.tenants[] | select(.state == "started").name'
+      gogeta tenants -o json | jq -r '.tenants[].name'
     """  # noqa: D301 - \b is click's
     if name is not None:
         on_registry(settings, lambda registry: _show(registry, name, output))

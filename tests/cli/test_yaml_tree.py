@@ -107,9 +107,11 @@ def test_an_empty_document_is_nothing() -> None:
     assert tree.place(("a",)) is None
 
 
+# PyYAML itself does not read every line break it writes (U+0085).
+words = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")))
 json_like: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    st.none() | st.booleans() | st.integers() | words,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4),
     max_leaves=12,
 )
 
