@@ -161,8 +161,9 @@ async def test_a_watch_that_is_refused_again_and_again_does_not_list_in_a_hurry(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(prefix: str, after: int) -> AsyncGenerator[Changes, None]:
-        raise RegistryRefusedError("not allowed")
-        yield
+        if prefix:
+            raise RegistryRefusedError("not allowed")
+        yield Changes(after, ())
 
     monkeypatch.setattr(scene.reader, "watch", refuse)
     scene.reader.cut_watches()

@@ -1,0 +1,106 @@
+"""docs/registry.md is true: its examples are read by the codec, its roles are enough and not too much."""
+
+import asyncio
+import re
+from pathlib import Path
+
+import pytest
+
+from gogeta.domain.lifecycle import Cause, Observed
+from gogeta.domain.state import DesiredState, LastAccess, Member, ObservedState, Suspicion
+from gogeta.domain.tenant import Tenant, read_tenant
+from gogeta.registry import keys
+from gogeta.registry.codec import decode, encode
+from gogeta.registry.opening import open_store
+from gogeta.registry.registry import Registry
+from gogeta.registry.store import RegistryRefusedError
+from gogeta.settings import RegistrySettings, parse_registry
+from tests.registry.watching import Watching
+from tests.rig.etcd import EtcdFactory
+
+PAGE = (Path(__file__).parents[2] / "docs" / "registry.md").read_text()
+EXAMPLES = re.findall(r"^`(/gogeta/v1/[^`]+)`:\n\n```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+KINDS: dict[str, type] = {
+    keys.TENANTS: Tenant,
+    keys.DESIRED: DesiredState,
+    keys.OBSERVED: ObservedState,
+    keys.ACCESS: LastAccess,
+    keys.SUSPECTS: Suspicion,
+    keys.MEMBERS: Member,
+}
+GRANTS = re.findall(r"^etcdctl role grant-permission (\w+) (\w+) --prefix=true (\S+)$", PAGE, re.MULTILINE)
+
+
+def kind_of(key: str) -> type:
+    return next(kind for prefix, kind in KINDS.items() if key.startswith(prefix))
+
+
+@pytest.mark.parametrize(("key", "text"), EXAMPLES, ids=[key for key, _ in EXAMPLES])
+def test_an_example_is_what_we_read_and_write(key: str, text: str) -> None:
+    kind = kind_of(key)
+    value: object = decode(kind, text.encode(), what=key)
+    assert decode(kind, encode(value), what=key) == value
+    if isinstance(value, Tenant):
+        assert key == keys.tenant_key(value.name)
+    if isinstance(value, Member):
+        assert key == keys.member_key(value.kind, value.id)
+
+
+def test_every_kind_has_an_example() -> None:
+    assert {kind_of(key) for key, _ in EXAMPLES} == set(KINDS.values())
+    for prefix in (*KINDS, keys.GENERATION):
+        assert f"| `{prefix}" in PAGE
+
+
+async def test_the_documented_roles_are_enough_and_not_too_much(make_etcd: EtcdFactory) -> None:
+    users = {"root": "secret", "gogeta": "g", "passivator": "p", "operator": "o"}
+    server = await asyncio.to_thread(lambda: make_etcd(users=users))
+    assert {user for user, _, _ in GRANTS} == set(users) - {"root"}
+    for user, permission, prefix in GRANTS:
+        server.grant(user, prefix, permission.upper())
+
+    def registry_of(user: str) -> Registry:
+        url = server.registry_url.replace("://", f"://{user}:{users[user]}@")
+        return Registry(open_store(RegistrySettings(registry=parse_registry(url))), user)
+
+    operator, gogeta, passivator = registry_of("operator"), registry_of("gogeta"), registry_of("passivator")
+    acme = read_tenant({"name": "acme", "hosts": ["acme.example"], "process": {"command": ["run"]}}, what="test")
+    try:
+        await operator.apply([acme])
+        for registry in (gogeta, passivator):
+            assert set((await registry.load()).by_name) == {"acme"}
+            async with Watching(registry.store, keys.STATE, 1):
+                pass
+            announcing = asyncio.create_task(registry.announce(Member(kind=registry.by, id="1")))
+            await asyncio.sleep(0.2)
+            assert registry.by in {member.kind for member in await registry.members()}
+            announcing.cancel()
+            await asyncio.gather(announcing, return_exceptions=True)
+        await gogeta.change_desired("acme", Cause.REQUEST)
+        await gogeta.record_accesses({"acme": LastAccess(at=1)})
+        await gogeta.suspect("acme", "1")
+        async with Watching(passivator.store, keys.SUSPECTS, 1):
+            pass
+        await passivator.clear_suspect("acme")
+        assert await passivator.observe("acme", ObservedState(state=Observed.STARTED), 0) is not None
+        record = await passivator.record("acme")
+        access, access_revision = await passivator.access("acme")
+        assert access is not None
+        assert access_revision
+        for forbidden in [
+            gogeta.apply(
+                [acme, read_tenant({"name": "x", "hosts": ["x.example"], "upstreams": ["http://a:1"]}, what="")]
+            ),
+            gogeta.observe("acme", ObservedState(state=Observed.STARTED), record.observed_revision),
+            gogeta.remove("acme"),
+            gogeta.store.list(keys.ACCESS),
+            passivator.remove("acme"),
+        ]:
+            with pytest.raises(RegistryRefusedError, match="permission denied"):
+                await forbidden
+        await operator.remove("acme")
+        await passivator.forget("acme")
+        assert (await operator.store.list(keys.STATE)).entries == ()
+    finally:
+        for registry in (operator, gogeta, passivator):
+            await registry.store.close()
