@@ -7,17 +7,19 @@ the program's exit status and raise GogetaError for what an operator has to mend
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import uvloop
 from prometheus_client import CollectorRegistry
 
 from gogeta.admin.metrics import ProxyCollector
+from gogeta.admin.reports import WorkerLink
 from gogeta.domain.state import Member
 from gogeta.domain.tenant import Tenant
 from gogeta.domain.upstreams import Endpoint, Forbidden
@@ -37,6 +39,10 @@ from gogeta.settings import ServeSettings
 logger = logging.getLogger(__name__)
 
 
+ROUTES_PATIENCE: Final = 1.0
+"""Seconds to wait for the routes before visitors are served; after that they are told to come again."""
+
+
 class Controller(Protocol):
     """A controller that can run beside the proxy (entry point group ``gogeta.controllers``)."""
 
@@ -54,6 +60,14 @@ class Controller(Protocol):
         ...
 
 
+class Front(Protocol):
+    """Where readiness is told: the admin listener, or a worker's supervisor."""
+
+    def ready(self, name: str, problem: str | None) -> None:
+        """Part ``name`` has this problem, or (None) is well."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """What a started proxy tells those who started it."""
@@ -65,6 +79,11 @@ class Running:
 def run_serve(settings: ServeSettings) -> int:
     """Run the proxy until SIGTERM or SIGINT; 0 when everything in flight had finished, 1 when some was cut."""
     return _run(_serve(settings, None, (), lambda _: None))
+
+
+def run_worker(settings: ServeSettings, end: socket.socket) -> int:
+    """Run one of several workers: as ``run_serve``, with its readiness and metrics reported through ``end``."""
+    return _run(_serve(settings, None, (), lambda _: None, end=end))
 
 
 def run_up(
@@ -90,6 +109,8 @@ async def _serve(
     tenants: Sequence[Tenant] | None,
     controllers: Sequence[tuple[Controller, Any]],
     started: Callable[[Running], None],
+    *,
+    end: socket.socket | None = None,
 ) -> int:
     store = open_store(settings)
     metrics = CollectorRegistry()
@@ -105,27 +126,36 @@ async def _serve(
                 metrics.register(ProxyCollector(proxy, mirror))
                 server = Server(proxy, settings.listen)
 
-                await site.start()
-                site.ready("routes", "the routes have not been read from the registry yet")
-                await server.start()
+                front: Front = site
+                if end is None:
+                    await site.start()
+                else:
+                    front = link = WorkerLink(metrics, end, stop)
+                    tasks.start(link.run(), "reports")
+                front.ready("routes", "the routes have not been read from the registry yet")
+                await server.start(shared=end is not None)
                 running = Running(replace(settings.listen, port=server.port), site.endpoint)
                 logger.info("serving on %s, admin on %s, registry %s", running.listen, running.admin, settings.registry)
 
                 listeners = (running.listen, running.admin)
                 member = Member(kind="gogeta", id=me, since=wall_ms(), listeners=listeners)
                 tasks.start(mirror.source.run(), "mirror")
-                tasks.start(_watch_readiness(site, mirror, proxy), "readiness")
+                tasks.start(_watch_readiness(front, mirror, proxy), "readiness")
                 tasks.start(proxy.activity.run(), "activity")
                 tasks.start(registry.announce(member), "announce")
+                with contextlib.suppress(TimeoutError):
+                    # A visitor who comes a moment too early is better served a moment later than told so.
+                    await asyncio.wait_for(mirror.source.wait_synced(), ROUTES_PATIENCE)
+                await server.accept()
                 if tenants is not None and not await _apply(registry, tenants, stop):
                     return 0
                 for controller, chosen in controllers:
-                    work = controller.run(chosen, store, metrics=metrics, ready=site.ready)
+                    work = controller.run(chosen, store, metrics=metrics, ready=front.ready)
                     tasks.start(work, controller.name)
                 started(running)
                 await stop.wait()
 
-                site.ready("draining", "this process is shutting down")
+                front.ready("draining", "this process is shutting down")
                 logger.info("draining for up to %.0f s", settings.drain_timeout)
                 cut = await server.drain(settings.drain_timeout)
                 await proxy.activity.flush(proxy.loop_time(), everything=True)
@@ -164,11 +194,11 @@ async def _apply(registry: Registry, tenants: Sequence[Tenant], stop: asyncio.Ev
     return False
 
 
-async def _watch_readiness(site: AdminSite, mirror: TenantMirror, proxy: Proxy) -> None:
+async def _watch_readiness(front: Front, mirror: TenantMirror, proxy: Proxy) -> None:
     """Ready once the routes are loaded.
 
     A registry that goes away later does not take a proxy out of service: it still serves every route it knows.
     """
     await mirror.source.wait_synced()
     proxy.loaded = True
-    site.ready("routes", None)
+    front.ready("routes", None)

@@ -116,15 +116,6 @@ def whole(minimum: int, maximum: int = 2**31) -> Callable[[object], int]:
     return parse
 
 
-def parse_workers(value: object) -> int:
-    """How many worker processes. Raises ValueError for more than one, instead of quietly running one."""
-    if whole(1, 256)(value) != 1:
-        raise ValueError(
-            "this version runs one worker; start several `gogeta serve` on ports of their own, with the same registry"
-        )
-    return 1
-
-
 def one_of(*choices: str) -> Callable[[object], str]:
     """A parser of one word of a closed set."""
 
@@ -220,8 +211,8 @@ class ServeSettings(RegistrySettings):
     )
     workers: int = option(
         1,
-        help="Worker processes. This version runs one; several `gogeta serve` on one registry work side by side.",
-        parse=parse_workers,
+        help="Worker processes, each with a loop of its own on one core.",
+        parse=whole(1, 256),
         metavar="N",
         section="Listeners",
     )

@@ -33,9 +33,9 @@ class Server:
         self.port = endpoint.port
 
     async def start(self, *, shared: bool = False) -> None:
-        """Take the address; visitors are served from ``accept`` on. ``shared``: beside other workers of this program, on the same address.
+        """Take the address; visitors are served from ``accept`` on.
 
-        Raises AddressTakenError, which names the setting.
+        ``shared``: beside other workers of this program. Raises AddressTakenError, which names the setting.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -53,9 +53,12 @@ class Server:
         self._proxy.forwarding.port = self.port
 
     async def accept(self) -> None:
-        """Serve visitors."""
+        """Serve visitors. Raises AddressTakenError: some systems tell only now."""
         assert self._server is not None  # noqa: S101 - after start
-        await self._server.start_serving()
+        try:
+            await self._server.start_serving()
+        except OSError as error:
+            raise AddressTakenError("listen", self._endpoint, error) from error
         self._proxy.tasks.start(self._sweep(), "sweep")
 
     async def _sweep(self) -> None:

@@ -138,6 +138,7 @@ async def stage(**settings: Any) -> AsyncIterator[Stage]:
         proxy = Proxy(chosen, registry, Forbidden(), tasks)  # type: ignore[arg-type] # it plays the registry
         server = Server(proxy, chosen.listen)
         await server.start()
+        await server.accept()
         proxy.loaded = True
         on_stage = Stage(proxy, server, registry)
 
