@@ -147,8 +147,12 @@ async def _serve(
                     # A visitor who comes a moment too early is better served a moment later than told so.
                     await asyncio.wait_for(mirror.source.wait_synced(), ROUTES_PATIENCE)
                 await server.accept()
-                if tenants is not None and not await _apply(registry, tenants, stop):
-                    return 0
+                if tenants is not None:
+                    if not await _apply(registry, tenants, stop):
+                        return 0
+                    with contextlib.suppress(TimeoutError):
+                        # Whoever is told of a URL finds it there: the mirror hears of it a moment later.
+                        await asyncio.wait_for(_until_known(mirror, tenants), ROUTES_PATIENCE)
                 for controller, chosen in controllers:
                     work = controller.run(chosen, store, metrics=metrics, ready=front.ready)
                     tasks.start(work, controller.name)
@@ -192,6 +196,22 @@ async def _apply(registry: Registry, tenants: Sequence[Tenant], stop: asyncio.Ev
             )
             return True
     return False
+
+
+async def _until_known(mirror: TenantMirror, tenants: Sequence[Tenant]) -> None:
+    known = asyncio.Event()
+
+    def look(*_: object) -> None:
+        records = mirror.records
+        if all(tenant.name in records and records[tenant.name].tenant == tenant for tenant in tenants):
+            known.set()
+
+    end = mirror.subscribe(look)
+    try:
+        look()
+        await known.wait()
+    finally:
+        end()
 
 
 async def _watch_readiness(front: Front, mirror: TenantMirror, proxy: Proxy) -> None:

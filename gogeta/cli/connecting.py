@@ -13,16 +13,21 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
+from gogeta.cli.showing import warn
 from gogeta.kit.command import Settings
 from gogeta.kit.exits import CommandError, ExitStatus
 from gogeta.kit.options import declared
+from gogeta.registry import keys
 from gogeta.registry.opening import open_store
 from gogeta.registry.registry import Registry
 from gogeta.settings import RegistrySettings
 
 T = TypeVar("T")
+
+_PATIENCE: Final = 1.5
+"""Seconds without an answer after which a person is told."""
 
 
 def writer() -> str:
@@ -49,6 +54,7 @@ def on_registry(settings: Settings, work: Callable[[Registry], Awaitable[T]], *,
 
     async def main() -> T:
         async with connected(registry) as connection:
+            await _first_answer(connection, registry)
             return await work(connection)
 
     return asyncio.run(main())
@@ -62,6 +68,16 @@ async def connected(settings: RegistrySettings) -> AsyncIterator[Registry]:
         yield Registry(store, writer())
     finally:
         await store.close()
+
+
+async def _first_answer(connection: Registry, settings: RegistrySettings) -> None:
+    # A store tries for a while before it gives up, since a cluster may be electing a leader; a person wants to know.
+    loop = asyncio.get_running_loop()
+    note = loop.call_later(_PATIENCE, warn, f"the registry {settings.registry} does not answer yet, trying on")
+    try:
+        await connection.store.get(keys.GENERATION)
+    finally:
+        note.cancel()
 
 
 def _expect_file(settings: RegistrySettings, *, named: bool) -> None:

@@ -163,7 +163,9 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_shown(cli: Cli) -> None:
 def test_a_registry_that_does_not_answer(cli: Cli) -> None:
     done = cli("tenants", "--registry", "etcd://127.0.0.1:1", "--registry-timeout", "500ms")
     assert done.status == ExitStatus.REGISTRY
-    assert done.err.startswith("error: ")
+    waiting, error = done.err.splitlines()
+    assert waiting == "warning: the registry etcd://127.0.0.1:1 does not answer yet, trying on"
+    assert error.startswith("error: ")
 
 
 def test_a_file_that_is_no_registry(cli: Cli) -> None:
