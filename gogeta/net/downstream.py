@@ -52,6 +52,8 @@ class DownstreamConnection(asyncio.Protocol):
         """Bytes in the feed under way."""
         self._fruitless = 0
         """Bytes fed since the head began or its body last grew: a bound for what the parser keeps to itself."""
+        self._fresh = False
+        """The next head begins where the feed under way does."""
         self._stopping = False
         """llhttp will stop behind this head, because it asks for an upgrade."""
         self._resumed = False
@@ -168,6 +170,7 @@ class DownstreamConnection(asyncio.Protocol):
             self.deadline = proxy.now + proxy.settings.header_timeout
         self._feeding = len(data)
         self._fruitless += len(data)
+        self._fresh = self._receiving is None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -227,7 +230,8 @@ class DownstreamConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """llhttp: a request begins."""
         self._in_head = True
-        self._fruitless = 0
+        self._fruitless = self._feeding if self._fresh else 0
+        self._fresh = False
         self._target = b""
         self._fields = []
         self._trailers = None
