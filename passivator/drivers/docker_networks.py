@@ -70,8 +70,14 @@ class Networks:
         except Refused as refused:
             if refused.status == 409:  # somebody was faster
                 return
-            if not any(sign in refused.message for sign in _EXHAUSTED) or not await self._give_back():
+            if not any(sign in refused.message for sign in _EXHAUSTED):
                 raise
+            if not await self._give_back():
+                raise StartFailedError(
+                    ReasonCode.RUNTIME,
+                    f"no addresses are left for a network of its own: {refused.message}",
+                    hint="give the engine more and smaller ones: `default-address-pools` in its daemon.json",
+                ) from refused
             await self._engine.create_network(network_config(name))
 
     async def _give_back(self) -> int:

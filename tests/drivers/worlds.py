@@ -44,8 +44,8 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Page).serve_forever()
 async def until(reached: Callable[[], Awaitable[bool]], *, timeout: float = 10.0) -> None:
     """Wait for something that has to become true."""
     async with asyncio.timeout(timeout):
-        while not await reached():
-            await asyncio.sleep(0.01)  # what is waited for sends no event
+        while not await reached():  # noqa: ASYNC110  # nothing tells when
+            await asyncio.sleep(0.01)
 
 
 async def fetch(endpoint: Endpoint, *, timeout: float = 10.0) -> str:
@@ -90,7 +90,7 @@ class World:
             await driver.close()
 
     def tenant(self, name: str = "acme", does: str = "serve", *, text: str = "", grace: float = 5.0) -> Tenant:
-        """Declared to ``serve`` its name, to ``resist`` SIGTERM, to ``exit`` with 3 at once, or ``nothing`` there is."""
+        """One that will ``serve`` its name, ``resist`` SIGTERM, ``exit`` with 3, or find ``nothing`` to run."""
         return read_tenant(
             {"name": name, "hosts": [f"{name}.test"], "stop_grace": grace, **self.way(does, text or name)}, what="test"
         )
