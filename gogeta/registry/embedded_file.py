@@ -163,9 +163,10 @@ class EmbeddedFile:
 
     def _check_ours(self) -> bool:
         """Whether the tables are there. Raises RegistryRefusedError when the file is not ours to write to."""
-        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        application = self._connection.execute("PRAGMA application_id").fetchone()[0]
-        tables = self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        version, application, tables = self._connection.execute(
+            "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_schema)"
+            " FROM pragma_user_version, pragma_application_id"
+        ).fetchone()
         if not tables and not version:
             return False
         if application != _APPLICATION:

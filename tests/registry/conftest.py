@@ -12,7 +12,7 @@ from gogeta.registry.store import Store
 from gogeta.settings import RegistrySettings, parse_registry
 from tests.rig.etcd import EtcdCluster, EtcdServer
 
-KINDS = [pytest.param("memory", marks=pytest.mark.virtual_time), "embedded", "etcd", "etcd-cluster"]
+KINDS = ["memory", "embedded", "etcd", "etcd-cluster"]
 
 
 class Stores:

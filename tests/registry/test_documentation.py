@@ -20,7 +20,7 @@ from tests.rig.etcd import EtcdFactory
 
 PAGE = (Path(__file__).parents[2] / "docs" / "registry.md").read_text()
 EXAMPLES = re.findall(r"^`(/gogeta/v1/[^`]+)`:\n\n```json\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-KINDS: dict[str, type] = {
+KINDS: dict[str, type[object]] = {
     keys.TENANTS: Tenant,
     keys.DESIRED: DesiredState,
     keys.OBSERVED: ObservedState,
@@ -31,14 +31,14 @@ KINDS: dict[str, type] = {
 GRANTS = re.findall(r"^etcdctl role grant-permission (\w+) (\w+) --prefix=true (\S+)$", PAGE, re.MULTILINE)
 
 
-def kind_of(key: str) -> type:
+def kind_of(key: str) -> type[object]:
     return next(kind for prefix, kind in KINDS.items() if key.startswith(prefix))
 
 
 @pytest.mark.parametrize(("key", "text"), EXAMPLES, ids=[key for key, _ in EXAMPLES])
 def test_an_example_is_what_we_read_and_write(key: str, text: str) -> None:
     kind = kind_of(key)
-    value: object = decode(kind, text.encode(), what=key)
+    value = decode(kind, text.encode(), what=key)
     assert decode(kind, encode(value), what=key) == value
     if isinstance(value, Tenant):
         assert key == keys.tenant_key(value.name)

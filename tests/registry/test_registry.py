@@ -26,7 +26,7 @@ def tenant(name: str, *hosts: str, **fields: object) -> Tenant:
     return read_tenant(data, what="test")
 
 
-@pytest.fixture(params=[pytest.param("memory", marks=virtual_time), "embedded"])
+@pytest.fixture(params=["memory", "embedded"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     store: Store = MemoryStore() if request.param == "memory" else EmbeddedStore(str(tmp_path / "registry.db"))
     yield store

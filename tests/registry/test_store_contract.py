@@ -185,7 +185,7 @@ async def test_of_many_writers_exactly_one_wins_each_round(stores: Stores) -> No
 
 async def test_counters_add_up(stores: Stores) -> None:
     clients = [stores.make() for _ in range(3)]
-    each = 12
+    each = 5
 
     async def count(store: Store) -> None:
         done = 0
@@ -296,12 +296,12 @@ async def test_a_long_absence_is_caught_up_with_whole_commits(store: Store) -> N
 
 async def test_a_large_absence_is_caught_up(store: Store) -> None:
     start = await revision_of(store)
-    for number in range(8):
+    for number in range(4):
         await store.commit([Put(f"/big/{key}", bytes([number]) * 100_000) for key in range(8)])
     async with Watching(store, "/big/", start) as watching:
-        await watching.until(lambda: len(watching.changes) >= 64)
+        await watching.until(lambda: len(watching.changes) >= 32)
     assert [change.entry.value[0] for change in watching.changes if change.entry] == [
-        n for n in range(8) for _ in range(8)
+        n for n in range(4) for _ in range(8)
     ]
 
 
