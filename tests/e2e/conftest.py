@@ -1,0 +1,31 @@
+"""What the end-to-end tests share."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.system import System
+from tests.rig.docker import DockerEngine
+from tests.rig.etcd import EtcdServer
+from tests.rig.programs import ProcessRack
+
+_LAST = "test_quick_start.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A fresh clone is looked at when everything else is known to work."""
+    items.sort(key=lambda item: item.path.name == _LAST)
+
+
+@pytest.fixture
+def docker_system(
+    processes: ProcessRack, etcd: EtcdServer, docker: DockerEngine, python_image: str, tmp_path: Path
+) -> System:
+    """Tenants in Docker, the registry in etcd; no program of ours runs yet."""
+    return System(processes, etcd.registry_url, tmp_path, docker)
+
+
+@pytest.fixture
+def local_system(processes: ProcessRack, tmp_path: Path) -> System:
+    """Tenants are local processes, the registry is a file; no program of ours runs yet."""
+    return System(processes, f"embedded:{tmp_path}/gogeta.db", tmp_path)

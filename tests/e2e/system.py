@@ -1,0 +1,205 @@
+"""A whole system of real processes, used as its users do: with curl, with the command line, and by its signals."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.rig.docker import DockerEngine, DockerRefused
+from tests.rig.ports import free_port
+from tests.rig.programs import Finished, ProcessRack, Program, resolve
+
+APPLICATION = Path(__file__).with_name("application.py")
+SETTLE = "200ms"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What curl got."""
+
+    status: int
+    """0: no answer at all."""
+    headers: dict[str, str]
+    body: bytes
+    took: float
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode()
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401  # whatever it is
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+class System:
+    """gogeta and passivator on one registry, and the tenants of a test.
+
+    `docker` says that tenants run in that engine; else they are local processes.
+    """
+
+    def __init__(self, processes: ProcessRack, registry: str, folder: Path, docker: DockerEngine | None = None) -> None:
+        self.registry = registry
+        self.folder = folder
+        self.docker = docker
+        self.port = free_port()
+        self.admin = free_port()
+        self._processes = processes
+        self._declared: dict[str, str] = {}
+        self.gogeta: Program
+        self.passivator: Program
+
+    # ------------------------------------------------------------------------------------------------ the programs
+
+    def serve(self, *options: str, wait: bool = True) -> Program:
+        """Start `gogeta serve`."""
+        self.gogeta = self._processes.start("gogeta", "serve", *self._serving(), *options, cwd=self.folder)
+        if wait:
+            self.gogeta.wait_for_port(self.port)
+        return self.gogeta
+
+    def control(self, *options: str, wait: bool = True) -> Program:
+        """Start `passivator`."""
+        admin = free_port()
+        addresses = ["--admin", f"127.0.0.1:{admin}", "--registry", self.registry]
+        self.passivator = self._processes.start(
+            "passivator", *addresses, *self._controlling(), *options, cwd=self.folder
+        )
+        if wait:
+            self.passivator.wait_for_port(admin)
+        return self.passivator
+
+    def up(self, *options: str) -> Program:
+        """Start `gogeta up` with the tenants declared so far."""
+        file = self.write_tenants()
+        self.gogeta = self._processes.start(
+            "gogeta", "up", "-f", file, *self._serving(), *self._controlling(), *options, cwd=self.folder
+        )
+        self.gogeta.wait_for_port(self.port)
+        return self.gogeta
+
+    def _serving(self) -> list[str]:
+        return [
+            *("--listen", f"127.0.0.1:{self.port}"),
+            *("--admin", f"127.0.0.1:{self.admin}"),
+            *("--registry", self.registry),
+        ]
+
+    def _controlling(self) -> list[str]:
+        common = ["--settle", SETTLE, "--retry-first", "200ms"]
+        if self.docker is None:
+            return [*common, "--driver", "process", "--state-dir", str(self.folder / "state")]
+        return [*common, "--driver", "docker", "--docker-host", self.docker.url]
+
+    # ------------------------------------------------------------------------------------------------ the operator
+
+    def cli(self, *arguments: str | Path, timeout: float = 30.0) -> Finished:
+        """Run a command of `gogeta` on this registry to its end."""
+        return self._processes.run("gogeta", *arguments, "--registry", self.registry, cwd=self.folder, timeout=timeout)
+
+    def declare(self, name: str, *, idle: str = "2s", delay: float = 0.0, wake: str = "{}", port: int = 8000) -> None:
+        """Add a tenant that runs the application to the file."""
+        if self.docker is None:
+            env = f'{{DELAY: "{delay}", TENANT: {name}}}'
+            runs = f"process: {{command: [{sys.executable}, {APPLICATION}], env: {env}}}"
+        else:
+            env = f'{{DELAY: "{delay}", HOST: 0.0.0.0, PORT: "{port}"}}'
+            volume = f"{APPLICATION}:/application.py:ro"
+            command = "[python, /application.py]"
+            runs = f'port: {port}\n    docker: {{image: "py:1", command: {command}, env: {env}, volumes: ["{volume}"]}}'
+        self._declared[name] = f"""
+  - name: {name}
+    hosts: [{name}.localhost]
+    {runs}
+    idle_timeout: {idle}
+    stop_grace: 3s
+    wake: {wake}
+"""
+
+    def write_tenants(self) -> Path:
+        """The file with all that was declared."""
+        file = self.folder / "tenants.yaml"
+        file.write_text("tenants:" + "".join(self._declared.values()))
+        return file
+
+    def apply(self) -> None:
+        """`gogeta apply` of all that was declared."""
+        applied = self.cli("apply", "-f", self.write_tenants())
+        assert applied.returncode == 0, applied.stderr
+
+    def tenant(self, name: str) -> dict[str, Any]:
+        """What `gogeta tenants NAME -o json` says."""
+        shown = self.cli("tenants", name, "-o", "json")
+        assert shown.returncode == 0, shown.stderr
+        data: dict[str, Any] = json.loads(shown.stdout)
+        return data
+
+    def until(self, name: str, *states: str, within: float = 15.0) -> dict[str, Any]:
+        """The tenant's record as soon as its state is one of these."""
+        deadline = time.monotonic() + within
+        while True:
+            record = self.tenant(name)
+            if record["state"] in states:
+                return record
+            assert time.monotonic() < deadline, (
+                f"{name} is {record['state']}, not {states}, after {within:g} s: {record}"
+            )
+            time.sleep(0.25)
+
+    # ------------------------------------------------------------------------------------------------ the visitor
+
+    def curl(self, host: str, path: str = "/", *options: str | Path, timeout: float = 30.0) -> Answer:
+        """Ask for a page with curl; `options` are curl's own."""
+        # Several may ask at the same time.
+        got = Path(tempfile.mkdtemp(prefix="curl-", dir=self.folder))
+        body, head = got / "body", got / "head"
+        command = [
+            *(resolve("curl"), "--silent", "--show-error", "--max-time", f"{timeout:g}"),
+            *("--connect-to", f"::127.0.0.1:{self.port}", "--output", body, "--dump-header", head),
+            *("--write-out", "%{http_code} %{time_total}", *options, f"http://{host}:{self.port}{path}"),
+        ]
+        ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=timeout + 5)
+        status, took = ended.stdout.split()
+        lines = head.read_text().replace("\r", "").strip().split("\n\n")[-1].splitlines() if head.exists() else []
+        headers = {
+            name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
+        }
+        return Answer(int(status), headers, body.read_bytes() if body.exists() else b"", float(took))
+
+    def url(self, host: str, path: str = "/") -> str:
+        """As a browser gets it."""
+        return f"http://{host}:{self.port}{path}"
+
+    # ------------------------------------------------------------------------------------------------ behind the scene
+
+    def runs(self, name: str) -> bool:
+        """Whether the tenant runs, as the runtime itself says."""
+        if self.docker is not None:
+            try:
+                return self.docker.state(f"gogeta-{name}") == "running"
+            except DockerRefused as refused:
+                if refused.status != 404:
+                    raise
+                return False
+        return bool(self.pids(name))
+
+    def pids(self, name: str) -> list[int]:
+        """The processes of a tenant that is a local one."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                command = (entry / "cmdline").read_bytes().split(b"\0")
+                environment = (entry / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if str(APPLICATION).encode() in command and b"TENANT=" + name.encode() in environment:
+                found.append(int(entry.name))
+        return found
