@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from typing import Any, Self
 
 import click
 
-from gogeta.cli.showing import took, warn
+from gogeta.cli.showing import on_terminal, took, warn
 from gogeta.cli.waiting import Pending, Progress
 from gogeta.domain.state import Phase
 from gogeta.kit.exits import printable
@@ -21,7 +20,7 @@ def progress(name: str, doing: str, *, silent: bool) -> Iterator[Progress]:
     """The way that fits the output; ``silent`` for programs."""
     if silent:
         yield Silent()
-    elif sys.stdout.isatty():
+    elif on_terminal():
         with Live(name, doing) as live:
             yield live
     else:
@@ -86,7 +85,7 @@ class Live:
         from rich.spinner import Spinner  # noqa: PLC0415
 
         self._title = f"{name}: {doing}"
-        self._spinner = Spinner("dots")
+        self._spinner = Spinner("line")
         # Drawn from a thread of its own, which has no loop to ask for the time.
         self._began = time.monotonic()
         self._pending: Pending | None = None

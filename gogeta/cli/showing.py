@@ -136,13 +136,18 @@ def print_table(rows: list[tuple[str, ...]]) -> None:
     """The list: coloured and fitted on a terminal; plain columns, nothing cut off, anywhere else."""
     used = [index for index, title in enumerate(COLUMNS) if title != "REASON" or any(line[index] for line in rows)]
     titles, lines = [COLUMNS[index] for index in used], [[line[index] for index in used] for line in rows]
-    if sys.stdout.isatty():
+    if on_terminal():
         _print_rich(titles, lines)
         return
     widths = [max(len(line[column]) for line in [titles, *lines]) for column in range(len(titles))]
     for line in (titles, *lines):
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
+
+
+def on_terminal() -> bool:
+    """Whether a person looks at standard output (which a caller may have closed)."""
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def _print_rich(titles: list[str], lines: list[list[str]]) -> None:

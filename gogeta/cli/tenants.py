@@ -14,6 +14,7 @@ from gogeta.domain.errors import InvalidInputError
 from gogeta.domain.state import LastAccess
 from gogeta.kit.clock import wall_ms
 from gogeta.kit.command import Settings, SettingsCommand
+from gogeta.kit.exits import CommandError
 from gogeta.registry import keys
 from gogeta.registry.codec import decode
 from gogeta.registry.records import Records
@@ -54,7 +55,14 @@ def tenants(settings: Settings, name: str | None, states: tuple[str, ...], outpu
 
 
 async def _show(registry: Registry, name: str, output: str) -> None:
-    record, (access, _) = await asyncio.gather(registry.record(name), registry.access(name))
+    records, (access, _) = await asyncio.gather(registry.load(), registry.access(name))
+    if (problem := records.quarantine.get(keys.tenant_key(name))) is not None:
+        raise CommandError(
+            f"the declaration of tenant {name!r} in the registry cannot be read: {problem}",
+            hint="`gogeta apply` with its declaration replaces it",
+        )
+    _warn(records, only=f"/{name}")
+    record = await registry.record(name)
     if output == "json":
         showing.print_json(showing.to_data(record, access))
     else:
@@ -89,6 +97,8 @@ async def _accesses(registry: Registry) -> dict[str, LastAccess]:
     return accesses
 
 
-def _warn(records: Records) -> None:
+def _warn(records: Records, only: str = "") -> None:
     for key, problem in sorted(records.quarantine.items()):
+        if not key.endswith(only):
+            continue
         warn(f"{key} cannot be read and is passed over: {problem}")

@@ -72,6 +72,8 @@ def up(settings: Settings, file: str | None) -> int:
             "no controller is installed, so nothing could start tenants",
             hint="`gogeta serve` runs the proxy alone",
         )
+    if serving.workers > 1:
+        logger.warning("`gogeta up` is one process; %d workers are for `gogeta serve`", serving.workers)
     if file is None and Path(DEFAULT_FILE).exists():
         file = DEFAULT_FILE
     declared = read_tenants_file(file) if file is not None else None
@@ -91,12 +93,13 @@ async def _check(settings: ServeSettings, file: TenantsFile | None) -> Sequence[
     listeners = (settings.listen, settings.admin)
     async with connected(settings) as registry:
         try:
-            if file is not None:
-                await check(file, registry, listeners)
-            known = {str(name): record.tenant for name, record in (await registry.load()).by_name.items()}
-        except RegistryUnavailableError as error:
+            async with asyncio.timeout(settings.registry_timeout):
+                if file is not None:
+                    await check(file, registry, listeners)
+                known = {str(name): record.tenant for name, record in (await registry.load()).by_name.items()}
+        except (RegistryUnavailableError, TimeoutError) as error:
             # Not a reason not to start: what can be told without it is told, and the rest once it is there.
-            logger.warning("the registry does not answer yet: %s", error)
+            logger.warning("the registry %s does not answer yet: %s", settings.registry, str(error) or "too slow")
             forbidden = forbidden_upstreams((), registry.store.endpoints, listeners)
             if file is not None and (problems := refused_upstreams(tenants, forbidden)):
                 raise file.refuse(problems) from None

@@ -105,9 +105,15 @@ def run(main: Callable[[], Any], *, as_json: bool = False) -> int:
     except Exception as error:  # noqa: BLE001 - the outermost frame: whatever it is, a person gets a message
         if logging.getLogger().isEnabledFor(logging.DEBUG) and logging.getLogger().hasHandlers():
             traceback.print_exc()
+        if isinstance(error, OSError):
+            # A full disk, a closed terminal: the machine's trouble, which has words of its own.
+            what, hint = error.strerror or str(error), "--log-level debug shows where it happened"
+        else:
+            what = f"unexpected {type(error).__name__}: {error}"
+            hint = "this is a mistake in the program; --log-level debug shows where, please report it"
         _show(
-            (f"unexpected {type(error).__name__}: {error}",),
-            "this is a mistake in the program; --log-level debug shows where, please report it",
+            (what,),
+            hint,
             ExitStatus.FAILED,
             as_json=as_json,
         )

@@ -179,6 +179,15 @@ async def test_exit_statuses_of_real_processes(processes: ProcessRack, tmp_path:
     assert await asyncio.to_thread(all_of_them) == [0, 2, 2, 3, 4, 0, 5, 6]
 
 
+async def test_a_reader_that_goes_away_is_no_trouble(processes: ProcessRack, tmp_path: Path) -> None:
+    await _have(tmp_path)
+    program = Path(sys.executable).parent / "gogeta"
+    for command in (f"{program} tenants -o json | true", f"{program} tenants >&-", f"{program} --help >/dev/full"):
+        done = await asyncio.to_thread(processes.run, "sh", "-c", command, cwd=tmp_path)
+        assert "Traceback" not in done.stderr
+        assert "mistake in the program" not in done.stderr
+
+
 async def test_ctrl_c_while_waiting_ends_quietly(processes: ProcessRack, tmp_path: Path) -> None:
     await _have(tmp_path)
 

@@ -158,6 +158,12 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_shown(cli: Cli) -> None:
     assert "warning: /gogeta/v1/state/tenants/bad cannot be read and is passed over" in done.err
     assert "warning: /gogeta/v1/state/observed/acme" in done.err
     assert "warning: /gogeta/v1/access/acme" in done.err
+    one = cli("tenants", "acme")
+    assert one.status == 0
+    assert "warning: /gogeta/v1/state/observed/acme" in one.err
+    bad = cli("tenants", "bad")
+    assert bad.status == ExitStatus.FAILED
+    assert "the declaration of tenant 'bad' in the registry cannot be read" in bad.err
 
 
 def test_a_registry_that_does_not_answer(cli: Cli) -> None:
