@@ -1,9 +1,12 @@
-"""A proxy on real loopback sockets, with tenants given directly and a registry that only writes down what it is told."""
+"""A proxy on real loopback sockets, with tenants given directly and a registry that only writes down what it hears."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,10 +16,14 @@ from gogeta.domain.state import DesiredState, LastAccess, ObservedState, TenantR
 from gogeta.domain.tenant import TenantName, read_tenant
 from gogeta.domain.upstreams import Endpoint, Forbidden
 from gogeta.kit.tasks import Tasks
+from gogeta.net.downstream import DownstreamConnection
+from gogeta.net.fleet import Entry
 from gogeta.net.forwarder import Proxy
 from gogeta.net.server import Server
 from gogeta.registry.registry import DesiredChange
+from gogeta.registry.store import RegistryUnavailableError
 from gogeta.settings import ServeSettings
+from tests.net.talk import LIMIT, App, Handler, Message, read_message, until
 
 
 @dataclass
@@ -28,23 +35,28 @@ class RecordingRegistry:
     accesses: list[Mapping[str, LastAccess]] = field(default_factory=list)
     suspects: list[str] = field(default_factory=list)
     on_wake: Callable[[str, Cause], Awaitable[DesiredChange]] | None = None
+    away: bool = False
+    """Whether it cannot be reached."""
 
     async def change_desired(self, name: str, cause: Cause, *, known: TenantRecord | None = None) -> DesiredChange:
         """As Registry's."""
         self.wakes.append((name, cause))
+        self._reach()
         assert self.on_wake is not None
         return await self.on_wake(name, cause)
 
     async def record_accesses(self, accesses: Mapping[str, LastAccess]) -> None:
         """As Registry's."""
+        self._reach()
         self.accesses.append(accesses)
 
     async def suspect(self, name: str, instance: str) -> None:
         """As Registry's."""
         self.suspects.append(name)
 
-
-Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+    def _reach(self) -> None:
+        if self.away:
+            raise RegistryUnavailableError("it is away")
 
 
 class Stage:
@@ -56,6 +68,8 @@ class Stage:
         self.registry = registry
         self.records: dict[str, TenantRecord] = {}
         self._servers: list[asyncio.Server] = []
+        self.removed: list[Entry] = []
+        """Tenants that were taken away: nothing of them may be left either."""
         self.revision = 1
 
     @property
@@ -77,7 +91,7 @@ class Stage:
         self._servers.append(server)
         return Endpoint("127.0.0.1", server.sockets[0].getsockname()[1])
 
-    def declare(self, name: str = "acme", *, endpoint: Endpoint | None = None, **more: Any) -> None:
+    def declare(self, name: str = "acme", *, endpoint: Endpoint | None = None, **more: Any) -> None:  # noqa: ANN401 - parts of a declaration
         """A managed tenant ``NAME.test``: started at ``endpoint``, or asleep without one."""
         tenant = read_tenant({"name": name, "hosts": [f"{name}.test"], "docker": {"image": "x"}, **more}, what="test")
         desired = DesiredState(state=Desired.STARTED if endpoint else Desired.PASSIVATED)
@@ -98,39 +112,116 @@ class Stage:
         before = self.records.get(name)
         if record is None:
             self.records.pop(name, None)
+            self.removed.append(self.proxy.fleet.entries[name])
         else:
             self.revision += 1
             record = replace(record, desired_revision=self.revision)
             self.records[name] = record
         self.proxy.fleet.changed(TenantName(name), before, record)
 
-    def change(self, name: str = "acme", **parts: Any) -> None:
+    def change(self, name: str = "acme", **parts: Any) -> None:  # noqa: ANN401 - parts of a record
         """Change parts of a record."""
         self.become(name, replace(self.records[name], **parts))
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A visitor's connection."""
-        return await asyncio.open_connection("127.0.0.1", self.port)
+    async def serve(self, app: Handler | None = None, name: str = "acme", **more: Any) -> App:  # noqa: ANN401 - parts of a declaration
+        """Declare a started tenant with an application of its own, which is returned."""
+        chosen = App() if app is None else app
+        self.declare(name, endpoint=await self.upstream(chosen), **more)
+        return chosen  # type: ignore[return-value] # whoever gives another kind knows it
 
-    async def exchange(self, request: bytes, *, timeout: float = 5.0) -> bytes:
-        """Send bytes and read all that comes until the proxy closes (or half of ``timeout`` of silence)."""
-        reader, writer = await self.connect()
+    @contextlib.asynccontextmanager
+    async def visitor(self) -> AsyncIterator[Visitor]:
+        """A visitor's connection; closed at the end."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
-            writer.write(request)
-            async with asyncio.timeout(timeout):
-                return await reader.read(-1)
+            yield Visitor(reader, writer, self.proxy)
         finally:
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def ask(self, request: bytes, *, bodiless: bool = False) -> Message:
+        """One request on a connection of its own."""
+        async with self.visitor() as visitor:
+            return await visitor.ask(request, bodiless=bodiless)
+
+    async def quiet(self) -> None:
+        """Wait until nothing is under way."""
+        await until(lambda: not self.proxy.connections and not self.proxy.tally.held)
 
     async def close(self) -> None:
+        """End everything, and show that nothing is left of it."""
+        await self.end()
+        proxy = self.proxy
+        await until(lambda: not proxy.connections and not proxy.upstreams)
+        await until(lambda: ":connect" not in repr(proxy.tasks))
+        assert proxy.tally.held == 0
+        entries = [*proxy.fleet.entries.values(), *self.removed]
+        assert [entry for entry in entries if entry.in_flight or entry.held] == []
+
+    async def end(self) -> None:
         """End everything."""
         await self.server.drain(0.0)
         for server in self._servers:
             server.close()
 
 
+class Visitor:
+    """One visitor's connection, as the test speaks on it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, proxy: Proxy) -> None:
+        self.reader = reader
+        self.writer = writer
+        self._proxy = proxy
+        self._address = writer.get_extra_info("sockname")
+
+    def send(self, data: bytes) -> None:
+        """Send bytes."""
+        self.writer.write(data)
+
+    async def feed(self, data: bytes) -> None:
+        """Give the proxy's protocol every byte by itself, which no network does so reliably."""
+        connection = await self.other_side()
+        for place in range(len(data)):
+            connection.data_received(data[place : place + 1])
+
+    async def other_side(self) -> DownstreamConnection:
+        """The proxy's protocol of this very connection."""
+
+        def mine() -> list[DownstreamConnection]:
+            return [
+                connection
+                for connection in self._proxy.connections
+                if connection.transport.get_extra_info("peername")[:2] == self._address[:2]
+            ]
+
+        await until(mine)
+        return mine()[0]
+
+    async def answer(self, *, bodiless: bool = False) -> Message:
+        """The next response."""
+        return await read_message(self.reader, bodiless=bodiless)
+
+    async def ask(self, request: bytes, *, bodiless: bool = False) -> Message:
+        """Send a request and read its response."""
+        self.send(request)
+        return await self.answer(bodiless=bodiless)
+
+    async def rest(self) -> bytes:
+        """All that comes until the proxy closes. Raises ConnectionError when it resets."""
+        async with asyncio.timeout(LIMIT):
+            return await self.reader.read(-1)
+
+    def reset(self) -> None:
+        """Break the connection off."""
+        sock = self.writer.get_extra_info("socket")
+        with socket.socket(fileno=os.dup(sock.fileno())) as own:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+
 @contextlib.asynccontextmanager
-async def stage(**settings: Any) -> AsyncIterator[Stage]:
+async def stage(**settings: Any) -> AsyncIterator[Stage]:  # noqa: ANN401 - settings
     """A proxy that serves visitors on a free port."""
     registry = RecordingRegistry()
     async with Tasks("test") as tasks:
@@ -150,5 +241,8 @@ async def stage(**settings: Any) -> AsyncIterator[Stage]:
         registry.on_wake = wake
         try:
             yield on_stage
-        finally:
-            await on_stage.close()
+        except BaseException:
+            # The test has failed already: what is left over is no news.
+            await on_stage.end()
+            raise
+        await on_stage.close()
