@@ -85,7 +85,7 @@ class Readiness:
                     )
                 )
             delay, self._delay = self._delay, min(self._delay * _GROWTH, LONGEST_DELAY)
-            if await first_of(changed, timeout=min(delay, max(self._deadline - now, 0.0))) or monotonic() >= until:
+            if await first_of(changed, timeout=min(delay, max(self._deadline - now, 0.001))) or monotonic() >= until:
                 return NotYet()
 
     async def _answering(self, runtime: Runtime) -> tuple[Endpoint, ...]:

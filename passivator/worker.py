@@ -181,6 +181,7 @@ class Worker:
             case act.Wait(until):
                 pause = min(max(until - monotonic(), 0.001), await self._consider_sleep(record))
             case act.Nothing():
+                self._keep_up(record)
                 pause = await self._consider_sleep(record)
             case act.Remove():
                 raise AssertionError("a declared tenant is never removed")
@@ -296,6 +297,12 @@ class Worker:
         self._started_at = now
         around.policy.touched(self.name, now)
         self._end_attempt()
+
+    def _keep_up(self, record: TenantRecord) -> None:
+        """A wake of what was up anyway, e.g. a sleep taken back, is answered as well: somebody waits for its number."""
+        observed = self.observed
+        if observed.state is Observed.STARTED and observed.wakes != record.desired.wakes:
+            self._note(record, Event.READY, urgent=True, endpoints=observed.endpoints)
 
     def _failed(self, record: TenantRecord, reason: Reason) -> None:
         """A start did not succeed."""
@@ -417,7 +424,7 @@ class Worker:
         if self._unowned_since is None:
             self._unowned_since = now
         if (left := self._unowned_since + GRACE - now) > 0:
-            return left
+            return max(left, 0.001)
         reason = await nobody_runs(around.registry, record.tenant, kind)
         if reason is None:
             return 30.0
