@@ -29,8 +29,9 @@ def apply(settings: Settings, file: str, output: str, *, dry_run: bool) -> None:
     """Create or change the tenants of a file.
 
     Tenants that the file does not name stay as they are (`gogeta rm` removes
-    one). A new tenant is asleep: its first request wakes it. A changed one
-    that runs is started anew by passivator where the change needs that.
+    one). A new tenant is asleep: its first request wakes it. Changed hosts and
+    policies count at once; a change of how it runs counts from its next start
+    (`gogeta sleep NAME`, then `gogeta wake NAME`, make one now).
 
     The file is checked whole, and against the registry: hosts that another
     tenant has, and upstreams that point at our own listeners, the registry or

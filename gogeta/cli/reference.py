@@ -145,7 +145,7 @@ def _chapter(chapter: Chapter) -> Iterable[str]:
 
 def cli_page() -> str:
     """docs/cli.md."""
-    lines = [_text(_CLI_INTRO), "", "| status | means |", "|---|---|"]
+    lines = [_text(_CLI_INTRO), "| status | means |", "|---|---|"]
     lines += [f"| {int(status)} | {status.meaning} |" for status in ExitStatus]
     lines += ["", _text(_JSON.replace("KINDS", ", ".join(f"`{status.name.lower()}`" for status in ExitStatus)))]
     root = click.Context(gogeta, info_name="gogeta")

@@ -29,7 +29,7 @@ from gogeta.registry.registry import Registry
     multiple=True,
     type=click.Choice(showing.STATES),
     metavar="STATE",
-    help=f"Only tenants in this state; may be given again.  [{'|'.join(showing.STATES)}]",
+    help=f"Only tenants in this state ({', '.join(showing.STATES)}); may be given again.",
 )
 @output_option("table", "json")
 @registry_options

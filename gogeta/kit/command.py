@@ -209,7 +209,8 @@ class SettingsCommand(click.Command):
         """Write the sections."""
         sections: dict[str, list[tuple[str, str]]] = {"Options": []}
         for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
+            # Arguments stand in the usage line, and the text says what they are.
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record is not None:
                 sections.setdefault(_section(parameter), []).append(record)
         for title in sorted(sections, key=lambda title: _LAST.index(title) if title in _LAST else -1):
