@@ -48,13 +48,17 @@ def parse_upstream(url: str) -> Endpoint:
         raise ValueError(f"{rule}: {url!r} has blanks, control or non-ASCII characters")
     try:
         parts = urlsplit(url)
+    except ValueError as error:
+        raise ValueError(f"{rule}: {error}") from None
+    if "@" in parts.netloc:
+        # Before anything that would quote the URL: a password stands in it.
+        raise ValueError(f"{rule}: credentials are not allowed in it")
+    if parts.scheme.lower() != "http":
+        raise ValueError(f"{rule}: the scheme of {url!r} is not http")
+    try:
         host, port = split_authority(parts.netloc)
     except ValueError as error:
         raise ValueError(f"{rule}: {error}") from None
-    if parts.scheme.lower() != "http":
-        raise ValueError(f"{rule}: the scheme of {url!r} is not http")
-    if "@" in parts.netloc:
-        raise ValueError(f"{rule}: credentials are not allowed in it")
     if parts.path not in ("", "/") or "?" in url or "#" in url:
         raise ValueError(f"{rule}: {url!r} has a path, a query or a fragment")
     try:
