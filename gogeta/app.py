@@ -26,6 +26,7 @@ from gogeta.domain.upstreams import Endpoint, Forbidden
 from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import wall_ms
+from gogeta.kit.local_addresses import local_addresses
 from gogeta.kit.signals import stop_signals
 from gogeta.kit.tasks import Tasks, first_of
 from gogeta.net.forwarder import Proxy
@@ -175,6 +176,7 @@ def _forbidden(settings: ServeSettings, store: Store) -> Forbidden:
     return Forbidden(
         listeners=frozenset({settings.listen, settings.admin}),
         registry=frozenset(Endpoint(host, port) for host, port in store.endpoints),
+        local=local_addresses(),
     )
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gogeta.cli.local_addresses import local_addresses
 from gogeta.cli.tenants_file import TenantsFile
 from gogeta.domain.errors import HostConflictError, Problem
 from gogeta.domain.state import Member, TenantRecord
 from gogeta.domain.tenant import Tenant, TenantName, tenant_to_data
 from gogeta.domain.upstreams import Endpoint, Forbidden
+from gogeta.kit.local_addresses import local_addresses
 from gogeta.registry.registry import Registry
 
 Result = Literal["created", "changed", "unchanged"]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Backoff:
-    """Delays in seconds: ``first``, then ``factor`` times the one before, at most ``limit``; each is drawn between half of
-    that and all of it, so that many waiters do not come back together.
+    """Delays in seconds: ``first``, then ``factor`` times the one before, at most ``limit``.
+
+    Each is drawn between half of that and all of it, so that many waiters do not come back together.
     """
 
     first: float = 0.1

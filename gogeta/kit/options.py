@@ -26,7 +26,7 @@ class Option:
     default: Any
     help: str
     parse: Callable[[object], Any]
-    """From text (flags, environment) or a TOML value to the setting's value. Raises ValueError saying what was expected."""
+    """From text (flags, environment) or a TOML value to the setting's value; ValueError says what was expected."""
     show: Callable[[Any], str]
     """The value as a person would write it."""
     metavar: str
@@ -35,7 +35,7 @@ class Option:
     """Heading under which help and docs list it."""
 
 
-def option(  # noqa: PLR0913 - one keyword each for what a setting declares
+def option(
     default: Any,  # noqa: ANN401 - a setting may have any type
     *,
     help: str,  # noqa: A002 - the word users know

@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 class Tasks:
     """A group of background tasks that end together.
 
-    ``async with Tasks() as tasks: ...`` cancels what is left at the end and waits for it. A task that fails is logged with
-    its name and traceback; ``on_failure`` decides more where that is not enough.
+    ``async with Tasks("name") as tasks: ...`` cancels what is left at the end and waits for it. A task that fails is
+    logged with its name and traceback.
     """
 
     def __init__(self, name: str) -> None:
@@ -68,7 +68,7 @@ class Tasks:
         await self.close()
 
 
-async def first_of(*events: asyncio.Event, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - its whole point
+async def first_of(*events: asyncio.Event, timeout: float | None = None) -> bool:
     """Wait until one of the events is set; False when ``timeout`` seconds passed before."""
     if any(event.is_set() for event in events):
         return True

@@ -6,10 +6,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gogeta.cli.local_addresses import local_addresses
 from gogeta.domain.state import Member
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.exits import ExitStatus
+from gogeta.kit.local_addresses import local_addresses
 from gogeta.kit.tasks import Tasks
 from gogeta.registry.registry import Registry
 from tests.cli.conftest import Cli
