@@ -93,7 +93,7 @@ def steps(draw: st.DrawFn) -> tuple[str, bytes | None]:
     return key, value
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(st.lists(steps(), max_size=25))
 @example([(keys.observed_key("acme"), b"\xff")])
 def test_any_order_of_anything_keeps_the_last_good_value(sequence: list[tuple[str, bytes | None]]) -> None:
