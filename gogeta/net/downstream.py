@@ -16,6 +16,7 @@ import httptools
 from gogeta.core.pages import Page, problem
 from gogeta.core.refusal import Reason, RefusedError
 from gogeta.core.request import Fields, RequestHead, trailers
+from gogeta.net.breaking import break_off
 from gogeta.net.exchange import Exchange
 from gogeta.net.explaining import explain
 from gogeta.net.reading import Hold, ReadGate
@@ -302,7 +303,7 @@ class DownstreamConnection(asyncio.Protocol):
             # The body of the request under way is broken: it cannot be completed, and the upstream must not think so.
             if receiving.answered:
                 receiving.abandon()
-                self.abort()
+                self.break_off()
             else:
                 receiving.refuse(error.reason)
             return
@@ -383,7 +384,7 @@ class DownstreamConnection(asyncio.Protocol):
                 if self._eof:
                     # The rest of this request never comes.
                     current.abandon()
-                    self.abort()
+                    self.break_off()
                 return
             if current is None and self.blocked:
                 return
@@ -429,8 +430,13 @@ class DownstreamConnection(asyncio.Protocol):
         if self._eof:
             tunnel.eof(self.transport)
 
+    def break_off(self) -> None:
+        """End it so that nobody takes what was sent for complete."""
+        self._closing = True
+        break_off(self.transport)
+
     def abort(self) -> None:
-        """Break off so that nobody takes what was sent for complete."""
+        """End it at once: nothing is under way any more."""
         self._closing = True
         self.transport.abort()
 
@@ -444,7 +450,7 @@ class DownstreamConnection(asyncio.Protocol):
                 self.proxy.tally.broken["timeout"] += 1
                 if current is not None:
                     current.abandon()
-                self.abort()
+                self.break_off()
             elif current.upstream is None:
                 # Held or connecting: those have deadlines of their own.
                 self.deadline = self.proxy.now + self.proxy.settings.body_timeout
@@ -462,7 +468,7 @@ class DownstreamConnection(asyncio.Protocol):
         if self._current is not None and not self._current.answered:
             self._current.refuse(Reason.DRAINING)
         elif not self._closing:
-            self.abort()
+            self.break_off()
 
     def drain(self) -> None:
         """No new requests: close now if idle, else after the current one."""

@@ -154,7 +154,7 @@ class Exchange:
         if self.answered:
             self._end()
             self.downstream.proxy.tally.broken["upstream"] += 1
-            self.downstream.abort()
+            self.downstream.break_off()
         else:
             self.refuse(reason)
 

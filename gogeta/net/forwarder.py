@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 
 CONNECT_PATIENCE: Final = 1.0
 """Seconds for which a started tenant that refuses connections is tried again: its state may be about to change."""
+SUSPECT_PAUSE: Final = 2.0
+"""Seconds before a tenant is reported again: longer than it is tried, so that one trouble is one report."""
 _CONNECT_PAUSES: Final = (0.01, 0.03, 0.06, 0.1, 0.2)
 
 
@@ -232,7 +234,7 @@ class Proxy:
             upstream.silent
             and not exchange.ended
             and exchange.head.replayable
-            and exchange.attempts < 2  # noqa: PLR2004 - once more, and never a third time
+            and exchange.attempts < 2
             and (upstream.reused or moved)
             and self.fleet.known(entry)
         ):
@@ -248,9 +250,9 @@ class Proxy:
         exchange.failed(Reason.UPSTREAM_LOST)
 
     def suspect(self, entry: Entry) -> None:
-        """Ask passivator to look at a tenant again that does not answer as it should; at most once a second."""
+        """Ask passivator to look at a tenant again that does not answer as it should; at most once in a while."""
         now = self.loop_time()
-        if entry.record.tenant.routed_only or now - entry.suspected_at < 1.0:
+        if entry.record.tenant.routed_only or now - entry.suspected_at < SUSPECT_PAUSE:
             return
         entry.suspected_at = now
         self.tally.suspects += 1

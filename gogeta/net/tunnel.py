@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from gogeta.net.breaking import break_off
 from gogeta.net.reading import Hold, ReadGate
 
 
@@ -62,7 +63,7 @@ class Tunnel:
     def lost(self, side: asyncio.Transport, error: Exception | None) -> None:
         """``side`` is gone: so is the tunnel, after what is on its way to the other side; broken when it broke."""
         if error is not None:
-            self._peer(side).abort()
+            break_off(self._peer(side))
         self.close()
 
     def close(self) -> None:

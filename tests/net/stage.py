@@ -214,10 +214,15 @@ class Visitor:
 
     def reset(self) -> None:
         """Break the connection off."""
-        sock = self.writer.get_extra_info("socket")
-        with socket.socket(fileno=os.dup(sock.fileno())) as own:
-            own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.writer.transport.abort()
+        reset(self.writer)
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection with a reset."""
+    sock = writer.get_extra_info("socket")
+    with socket.socket(fileno=os.dup(sock.fileno())) as own:
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 @contextlib.asynccontextmanager
