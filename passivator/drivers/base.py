@@ -161,7 +161,7 @@ class Driver(Protocol):
         ...
 
     async def inspect(self, tenant: Tenant) -> Runtime:
-        """What the runtime says of it now."""
+        """What the runtime says of it now; absent where nothing can be said to be its own. RuntimeUnavailableError."""
         ...
 
     async def start(self, tenant: Tenant) -> Runtime:

@@ -110,7 +110,7 @@ class DockerDriver:
 
     async def inspect(self, tenant: Tenant) -> Runtime:
         """As the contract has it."""
-        seen = await self._find(tenant)
+        seen = await self._known(tenant)
         return NOTHING if seen is None else await self._runtime(tenant, seen, stopping=self._is_stopping(seen))
 
     async def _runtime(self, tenant: Tenant, seen: Json, *, stopping: bool = False) -> Runtime:
@@ -121,8 +121,15 @@ class DockerDriver:
             return view(seen, port=port, message=(await self._engine.logs(seen["Id"], _SHOWN_LINES)).strip())
         return runtime
 
+    async def _known(self, tenant: Tenant) -> Json | None:
+        """Its container; None where none can be said to be."""
+        try:
+            return await self._find(tenant)
+        except StartFailedError:
+            return None  # a start says why
+
     async def _find(self, tenant: Tenant) -> Json | None:
-        """Its container. StartFailedError where a label that is adopted by fits several."""
+        """Its container. StartFailedError where one is in the way, or several fit the label that it is adopted by."""
         spec = _spec(tenant)
         if spec.image is not None:
             seen = await self._engine.inspect(object_name(tenant.name))
@@ -198,7 +205,7 @@ class DockerDriver:
 
     async def stop(self, tenant: Tenant) -> Runtime:
         """As the contract has it; grace times are rounded up to whole seconds."""
-        seen = await self._find(tenant)
+        seen = await self._known(tenant)
         if seen is None:
             return NOTHING
         if seen["State"]["Running"]:
@@ -263,7 +270,7 @@ class DockerDriver:
 
     async def pause(self, tenant: Tenant) -> Runtime:
         """As the contract has it, by the kernel's freezer."""
-        seen = await self._find(tenant)
+        seen = await self._known(tenant)
         if seen is None:
             raise StopFailedError(f"{tenant.name} has no container, so it cannot be paused")
         if not seen["State"]["Paused"]:
@@ -285,7 +292,7 @@ class DockerDriver:
 
     async def logs(self, tenant: Tenant, lines: int = 100) -> str:
         """As the contract has it; at most 10 000 lines."""
-        seen = await self._find(tenant)
+        seen = await self._known(tenant)
         return "" if seen is None else await self._engine.logs(seen["Id"], min(max(lines, 0), _MAX_LINES))
 
     # ----------------------------------------------------------------------------------------------------------- events

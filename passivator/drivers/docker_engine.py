@@ -2,7 +2,7 @@
 
 aiodocker 0.27 has no timeout of its own, tells an engine that is not there by a made-up status 900, and its event
 stream cannot be used twice: after the engine restarted, a second subscription on the same client delivers nothing, in
-silence, and ``close`` raises what ended the first. So here every call has a limit, errors are of two kinds, and each
+silence, and ``close`` raises what ended the first. So here every call has a limit, and each
 event stream has a client of its own. Must not know tenants.
 """
 
@@ -22,7 +22,7 @@ from aiodocker.containers import DockerContainer
 from aiodocker.networks import DockerNetwork
 
 from gogeta.kit.clock import wall_ms
-from passivator.drivers.base import DriverError, RuntimeUnavailableError
+from passivator.drivers.base import RuntimeUnavailableError
 
 _QUICK: Final = 10.0
 """Seconds for what an engine answers from memory."""
@@ -44,8 +44,11 @@ logger = logging.getLogger(__name__)
 Json = dict[str, Any]
 
 
-class Refused(DriverError):
-    """The engine answered with an error. ``status`` is that of HTTP, the message the engine's."""
+class Refused(RuntimeUnavailableError):
+    """The engine answered with an error. ``status`` is that of HTTP, the message the engine's.
+
+    Where it is not expected, it means what its base says: the engine is in no state to do this now.
+    """
 
     def __init__(self, status: int, message: str) -> None:
         """As the engine said it."""

@@ -75,7 +75,7 @@ class MemoryDriver:
         """As the contract has it."""
         async with self._asking():
             await self.engine.answer()
-        box = self._box(tenant)
+        box = self._known(tenant)
         return NOTHING if box is None else _view(box, tenant.port or DEFAULT_PORT)
 
     async def start(self, tenant: Tenant) -> Runtime:
@@ -117,7 +117,7 @@ class MemoryDriver:
 
     async def stop(self, tenant: Tenant) -> Runtime:
         """As the contract has it."""
-        box = self._box(tenant)
+        box = self._known(tenant)
         async with self._asking(LIMIT + tenant.stop_grace):
             await self.engine.answer()
             if box is not None:
@@ -130,7 +130,7 @@ class MemoryDriver:
         """As the contract has it."""
         try:
             async with self._asking():
-                box = self._box(tenant)
+                box = self._known(tenant)
                 await self.engine.pause(_box_name(tenant) if box is None else box.name)
         except EngineRefused as refused:
             raise StopFailedError(str(refused)) from refused
@@ -145,7 +145,7 @@ class MemoryDriver:
         """As the contract has it."""
         async with self._asking():
             await self.engine.answer()
-        box = self._box(tenant)
+        box = self._known(tenant)
         return "" if box is None or lines <= 0 else "\n".join(box.output[-lines:])
 
     async def events(self) -> AsyncGenerator[RuntimeEvent, None]:
@@ -177,6 +177,12 @@ class MemoryDriver:
     def _name(self, box: Box) -> TenantName | None:
         labelled = box.labels.get(_TENANT_LABEL)
         return self._adopted.get(box.name) if labelled is None else TenantName(labelled)
+
+    def _known(self, tenant: Tenant) -> Box | None:
+        try:
+            return self._box(tenant)
+        except StartFailedError:
+            return None  # a start says why
 
     def _box(self, tenant: Tenant) -> Box | None:
         if tenant.docker is not None and tenant.docker.label is not None:

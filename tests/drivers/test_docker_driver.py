@@ -101,13 +101,14 @@ async def test_what_is_declared_is_in_force(docker: DockerEngine, docker_driver:
     assert made["Config"]["Labels"]["gogeta.tenant"] == "acme"
 
     async def reported() -> bool:
-        return "CapEff" in await docker_driver.logs(who)
+        # The two outputs come in any order.
+        written = await docker_driver.logs(who)
+        return "CapEff" in written and "Read-only" in written
 
     await until(reported)
     lines = (await docker_driver.logs(who)).splitlines()
-    assert lines[:2] == ["65534", "blue"]
+    assert {"65534", "blue", "CapEff:\t0000000000000000"} < set(lines)
     assert any("Read-only" in line for line in lines)
-    assert lines[-1].split() == ["CapEff:", "0000000000000000"]
 
 
 async def test_the_kernel_kills_who_takes_too_much_memory(docker_driver: DockerDriver) -> None:
@@ -131,29 +132,32 @@ async def test_the_number_of_processes_is_limited(docker_driver: DockerDriver) -
     await until(refused)
 
 
-@pytest.mark.parametrize(
-    ("docker_part", "code"),
-    [
-        ({"image": "no-such-image:1"}, ReasonCode.IMAGE_MISSING),
-        ({"command": ["/no/such/program"], "init": False}, ReasonCode.COMMAND_FAILED),
-        ({"command": ["/etc/passwd"], "init": False}, ReasonCode.COMMAND_FAILED),
-        ({"volumes": ["data:not/absolute"]}, ReasonCode.BAD_SPEC),
-        ({"cap_add": ["NO_SUCH"]}, ReasonCode.BAD_SPEC),
-        ({"memory": "1k"}, ReasonCode.BAD_SPEC),
-        ({"user": "nobody-here"}, ReasonCode.BAD_SPEC),
-        ({"network": "host"}, ReasonCode.BAD_SPEC),
-        ({"network": "none"}, ReasonCode.BAD_SPEC),
-        ({"network": "no-such-network"}, ReasonCode.BAD_SPEC),
-        ({"container": "no-such-container"}, ReasonCode.CONTAINER_MISSING),
-        ({"label": "no-such=label"}, ReasonCode.CONTAINER_MISSING),
-    ],
-)
-async def test_why_a_start_failed(docker_driver: DockerDriver, docker_part: dict[str, Any], code: ReasonCode) -> None:
-    with pytest.raises(StartFailedError) as failed:
-        await docker_driver.start(tenant(**docker_part))
-    assert failed.value.code is code
-    assert failed.value.message
-    await docker_driver.remove(tenant().name)
+REFUSED: list[tuple[dict[str, Any], ReasonCode]] = [
+    ({"image": "no-such-image:1"}, ReasonCode.IMAGE_MISSING),
+    ({"command": ["/no/such/program"], "init": False}, ReasonCode.COMMAND_FAILED),
+    ({"command": ["/etc/passwd"], "init": False}, ReasonCode.COMMAND_FAILED),
+    ({"volumes": ["data:not/absolute"]}, ReasonCode.BAD_SPEC),
+    ({"cap_add": ["NO_SUCH"]}, ReasonCode.BAD_SPEC),
+    ({"memory": "1k"}, ReasonCode.BAD_SPEC),
+    ({"user": "nobody-here"}, ReasonCode.BAD_SPEC),
+    ({"network": "host"}, ReasonCode.BAD_SPEC),
+    ({"network": "none"}, ReasonCode.BAD_SPEC),
+    ({"network": "no-such-network"}, ReasonCode.BAD_SPEC),
+    ({"container": "no-such-container"}, ReasonCode.CONTAINER_MISSING),
+    ({"label": "no-such=label"}, ReasonCode.CONTAINER_MISSING),
+]
+
+
+async def test_why_a_start_failed(docker: DockerEngine, docker_driver: DockerDriver) -> None:
+    for docker_part, code in REFUSED:  # one test: to clean the engine after each would take longer than all of them
+        who = tenant(**docker_part)
+        with pytest.raises(StartFailedError) as failed:
+            await docker_driver.start(who)
+        assert failed.value.code is code, docker_part
+        assert failed.value.message
+        assert (await docker_driver.inspect(who)).failure is None
+        await docker_driver.remove(who.name)
+    assert docker.containers() == docker.networks() == []
 
 
 async def test_a_failed_start_is_mended_by_a_better_declaration(docker_driver: DockerDriver) -> None:
@@ -177,11 +181,13 @@ async def test_a_container_of_the_same_name_that_is_not_ours_is_left_alone(
     with pytest.raises(StartFailedError) as failed:
         await docker_driver.start(tenant())
     assert failed.value.code is ReasonCode.BAD_SPEC
+    assert (await docker_driver.inspect(tenant())).status is Status.ABSENT
+    assert (await docker_driver.stop(tenant())).status is Status.ABSENT
     await docker_driver.remove(tenant().name)
     assert docker.state("gogeta-acme") == "running"
 
 
-@pytest.mark.parametrize("way", [{"container": "theirs"}, {"label": "role=web"}, {"label": "role"}])
+@pytest.mark.parametrize("way", [{"container": "theirs"}, {"label": "role=web"}])
 async def test_an_existing_container_is_adopted(
     docker: DockerEngine, docker_driver: DockerDriver, way: dict[str, Any]
 ) -> None:
