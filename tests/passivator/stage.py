@@ -7,6 +7,7 @@ either, before or after it took effect: a frozen one that is then abandoned was 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -324,22 +325,34 @@ class Stage:
         seen: list[str] = []
         try:
             async with asyncio.timeout(within):
-                while (observed := await self.observed(name)).state not in states:
-                    if not seen or seen[-1] != observed.state:
-                        seen.append(observed.state)
-                    await asyncio.sleep(0.01)
+                async for observed in self._observations(name):
+                    seen.append(observed.state)
+                    if observed.state in states:
+                        return observed
         except TimeoutError:
-            raise AssertionError(f"{name} was {seen} and never {states}") from None
-        return observed
+            pass
+        raise AssertionError(f"{name} was {seen} and never {states}")
+
+    async def _observations(self, name: str) -> AsyncIterator[ObservedState]:
+        """What is recorded of it now, and whenever anything in the registry changes."""
+        changed = asyncio.Event()
+        self.space.woken.add(changed)
+        try:
+            while True:
+                yield await self.observed(name)
+                changed.clear()
+                await changed.wait()
+        finally:
+            self.space.woken.discard(changed)
 
     async def history(self, name: str, seconds: float) -> list[Observed]:
         """The states it goes through in a time."""
-        end, states = asyncio.get_running_loop().time() + seconds, list[Observed]()
-        while asyncio.get_running_loop().time() < end:
-            state = (await self.observed(name)).state
-            if not states or states[-1] is not state:
-                states.append(state)
-            await asyncio.sleep(0.01)
+        states: list[Observed] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                async for observed in self._observations(name):
+                    if not states or states[-1] is not observed.state:
+                        states.append(observed.state)
         return states
 
     def counted(self, call: str, name: str) -> int:
