@@ -195,7 +195,7 @@ class Engine:
         """All about a network, by id or name; None when there is none."""
         try:
             async with self._asking(_QUICK):
-                found: Json = await (await self._docker.networks.get(name)).show()
+                found: Json = await self._network(name).show()
         except Refused as refused:
             if refused.status == 404:
                 return None
