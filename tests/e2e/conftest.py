@@ -19,9 +19,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def docker_system(
-    processes: ProcessRack, etcd: EtcdServer, docker: DockerEngine, python_image: str, tmp_path: Path
+    etcd: EtcdServer, docker: DockerEngine, python_image: str, processes: ProcessRack, tmp_path: Path
 ) -> System:
-    """Tenants in Docker, the registry in etcd; no program of ours runs yet."""
+    """Tenants in Docker, the registry in etcd; no program of ours runs yet.
+
+    `processes` comes last, so that our programs end before the engine is emptied under them.
+    """
     return System(processes, etcd.registry_url, tmp_path, docker)
 
 
