@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import sys
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,4 +217,6 @@ class ProcessDriver:
 def _environment(spec: ProcessSpec, port: int) -> dict[str, str]:
     # Only what a command needs to be found and to speak: passivator's own variables may hold secrets.
     passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    return {"PATH": os.defpath, **passed_on, **spec.env, "PORT": str(port)}
+    # Last of all the folder of our own Python: where a system has no `python`, the one we run with is meant.
+    path = os.pathsep.join((passed_on.pop("PATH", os.defpath), os.path.dirname(sys.executable)))  # noqa: PTH120 - text
+    return {"PATH": path, **passed_on, **spec.env, "PORT": str(port)}

@@ -321,3 +321,13 @@ async def test_all_of_it_on_uvloop(process_driver: ProcessDriver) -> None:
     assert (await process_driver.start(who)).instance == started.instance
     assert (await process_driver.stop(who)).exit_code == -signal.SIGTERM
     assert (await process_driver.start(who)).instance != started.instance
+
+
+async def test_python_is_found_even_where_the_system_has_none_of_that_name(
+    process_driver: ProcessDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    who = tenant("acme", "python", "-c", "print('found')")
+    await process_driver.start(who)
+    await exited(process_driver, who)
+    assert "found" in await process_driver.logs(who)
