@@ -37,6 +37,8 @@ T = TypeVar("T")
 SIGN_OF_LIFE: Final = 2.0
 SILENCE: Final = 5.0
 """Seconds until a watch that was silenced notices it, as on etcd."""
+_SHORTEST: Final = 0.001
+"""A shorter wait may be too short to move a loop's clock at all."""
 
 
 @dataclass(slots=True)
@@ -279,7 +281,7 @@ class MemoryStore:
                     told_at = monotonic()
                     continue
                 try:
-                    async with asyncio.timeout(told_at + SIGN_OF_LIFE - monotonic()):
+                    async with asyncio.timeout(max(told_at + SIGN_OF_LIFE - monotonic(), _SHORTEST)):
                         await woken.wait()
                 except TimeoutError:
                     continue

@@ -644,7 +644,8 @@ async def test_never_more_starts_at_once_than_allowed_and_all_get_their_turn_in_
         assert (await stage.observed(name)).state is Observed.STARTED
     assert stage.runtime.most_starting == 4
     assert most == 4
-    assert stage.runtime.order == names
+    # Four start side by side; beyond that nobody overtakes.
+    assert all(abs(stage.runtime.order.index(name) - place) < 4 for place, name in enumerate(names))
     await stage.kill()
 
 
