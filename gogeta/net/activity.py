@@ -1,7 +1,7 @@
 """Last accesses: noted on the way at the cost of a set insertion, written in batches.
 
-A tenant's first use after a silence is written at the next flush; while it stays in use, at most once per interval, which
-is a tenth of its idle timeout or less. So a value that passivator judges by is never older than that.
+A tenant's first use after a silence is written at the next flush; while it stays in use, at most once per interval,
+which is a tenth of its idle timeout or less. So a value that passivator judges by is never older than that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Breaking a connection off so that its other side knows.
 
-A plain close, even an abort, ends a connection in good order when nothing unread is left; to a message that ends with its
-connection that looks complete (RFC 9112 section 8). Only a reset does not.
+A plain close, even an abort, ends a connection in good order when nothing unread is left; to a message that ends with
+its connection that looks complete (RFC 9112 section 8). Only a reset does not.
 """
 
 from __future__ import annotations

@@ -193,7 +193,8 @@ class DownstreamConnection(asyncio.Protocol):
     def _size_is_allowed(self, *, whole: bool) -> bool:
         """Judge the head's size, and refuse one that is too long; ``whole``: all of it has been read.
 
-        What preceded the head in its first feed is not known, so it is counted where that feed could have been too much.
+        What preceded the head in its first feed is not known, so it is counted where that feed could have been too
+        much.
         """
         limit = self.proxy.settings.max_header_bytes
         if whole or self._fruitless <= limit:
@@ -316,9 +317,10 @@ class DownstreamConnection(asyncio.Protocol):
 
     # Answering.
 
-    def expect_response(self) -> None:
-        """The request is on its way to a tenant."""
-        self.deadline = self.proxy.now + self.proxy.settings.response_timeout
+    def expect_response(self, *, request_done: bool) -> None:
+        """The request is on its way to a tenant: its rest is waited for, or the answer."""
+        settings = self.proxy.settings
+        self.deadline = self.proxy.now + (settings.response_timeout if request_done else settings.body_timeout)
 
     def write(self, data: bytes) -> None:
         """Bytes of the current response."""

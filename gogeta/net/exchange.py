@@ -1,8 +1,8 @@
 """One request and its answer: where the two connections meet.
 
 The downstream connection feeds it the request's body, the upstream connection its response; it knows how far both have
-come, and therefore what may still be done when something goes wrong: before the response's first byte another answer can
-be given, after it the only honest thing is a visibly broken message (RFC 9112 section 8).
+come, and therefore what may still be done when something goes wrong: before the response's first byte another answer
+can be given, after it the only honest thing is a visibly broken message (RFC 9112 section 8).
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Exchange:
         if self.head.chunked and not self.ended:
             self.pending += (b"0\r\n", trailers, b"\r\n")
         if self.upstream is not None and not self.answered:
-            self.downstream.expect_response()
+            self.downstream.expect_response(request_done=self.request_done)
 
     def flush(self) -> None:
         """Send on what has gathered, in one write; without an upstream keep it, within the limit."""
@@ -124,7 +124,7 @@ class Exchange:
         downstream.reading.release(Hold.PENDING)
         if downstream.blocked:
             upstream.reading.hold(Hold.PEER)
-        downstream.expect_response()
+        downstream.expect_response(request_done=self.request_done)
 
     # The response's side.
 
@@ -136,7 +136,7 @@ class Exchange:
     def herald(self, data: bytes) -> None:
         """An interim response: the final one may still be ours."""
         self.downstream.write(data)
-        self.downstream.expect_response()
+        self.downstream.expect_response(request_done=self.request_done)
 
     def complete(self, *, keep_alive: bool) -> None:
         """The response is complete."""

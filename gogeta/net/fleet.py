@@ -1,7 +1,7 @@
 """Every tenant as the data plane sees it: its record, its connections, its requests in flight and waiting.
 
-One ``Entry`` per tenant lives as long as the tenant is declared; the mirror's changes are folded into it. An entry binds
-connections to one instance: when the instance or its endpoints change, what was connected before is retired.
+One ``Entry`` per tenant lives as long as the tenant is declared; the mirror's changes are folded into it. An entry
+binds connections to one instance: when the instance or its endpoints change, what was connected before is retired.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""One request's way, top to bottom: head -> route -> admission -> (hold -> wake ->) forward -> response -> access record.
+"""One request's way, top to bottom: head -> route -> admission -> (hold -> wake ->) forward -> response -> access
+record.
 
 ``Proxy`` is what all connections of one worker share. Each method is one step of the way; the decisions themselves are
 pure and live in ``gogeta.core``.

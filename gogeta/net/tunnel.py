@@ -1,7 +1,7 @@
 """An upgraded connection: bytes both ways, each side paused while the other is slow, each side ending on its own.
 
-WebSockets and any other protocol a tenant switched to (RFC 9110 section 7.8). There is no idle limit: an open tunnel means
-that the tenant is in use.
+WebSockets and any other protocol a tenant switched to (RFC 9110 section 7.8). There is no idle limit: an open tunnel
+means that the tenant is in use.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The tenant's side: one connection to one endpoint of one instance, one exchange at a time.
 
-Responses are parsed, judged and written anew; any anomaly, or one byte too many, costs this connection and never another
-visitor's answer.
+Responses are parsed, judged and written anew; any anomaly, or one byte too many, costs this connection and never
+another visitor's answer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Asking for wakes: one compare-and-set per tenant at a time, whoever asks and however many wait.
 
-The wake belongs to the system, not to the request: it goes on when the visitor leaves. The waker only changes the desired
-state; what becomes of it is heard from the mirror.
+The wake belongs to the system, not to the request: it goes on when the visitor leaves. The waker only changes the
+desired state; what becomes of it is heard from the mirror.
 """
 
 from __future__ import annotations

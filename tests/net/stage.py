@@ -67,6 +67,8 @@ class Stage:
         self.server = server
         self.registry = registry
         self.records: dict[str, TenantRecord] = {}
+        self.writers: list[asyncio.StreamWriter] = []
+        """The applications' sides of all connections so far."""
         self._servers: list[asyncio.Server] = []
         self.removed: list[Entry] = []
         """Tenants that were taken away: nothing of them may be left either."""
@@ -81,6 +83,7 @@ class Stage:
         """An application; ``handler`` plays each connection's other side."""
 
         async def guarded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.writers.append(writer)
             try:
                 with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                     await handler(reader, writer)

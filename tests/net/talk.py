@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-LIMIT = 30.0
+LIMIT = 10.0
 """Seconds after which a wait in a test has failed; nothing waits that long otherwise."""
 
 
