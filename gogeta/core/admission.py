@@ -1,7 +1,7 @@
 """What happens with a request now: forward it, hold it, show a page, or refuse. One pure function of facts.
 
-It is asked again whenever the tenant's record changes or the request's time is up, with the time waited so far; it never
-remembers.
+It is asked again whenever the tenant's record changes or the request's time is up, with the time waited so far; it
+never remembers.
 """
 
 from __future__ import annotations
@@ -61,6 +61,6 @@ def admit(meeting: Meeting, policy: Wake, *, navigation: bool, waited: float) ->
     patience = (0.0 if policy.mode == "page" else policy.hold) if paged else policy.timeout
     left = patience - waited
     # Less than a millisecond left is over: timers fire a little early.
-    if left > 0.001:  # noqa: PLR2004 - said above
+    if left > 0.001:
         return Hold(left, wake)
     return Page(wake) if paged else Refuse(Reason.WAKE_TIMEOUT)

@@ -1,8 +1,8 @@
 """Header fields that a proxy must not pass on as they are, as tables.
 
-Hop-by-hop fields belong to one connection (RFC 9110 section 7.6.1); framing fields are written anew from what was parsed
-(RFC 9112 section 6); forwarding fields say who the visitor is and are ours to write. Everything else passes through byte
-for byte.
+Hop-by-hop fields belong to one connection (RFC 9110 section 7.6.1); framing fields are written anew from what was
+parsed (RFC 9112 section 6); forwarding fields say who the visitor is and are ours to write. Everything else passes
+through byte for byte.
 """
 
 from __future__ import annotations

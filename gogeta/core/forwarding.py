@@ -47,7 +47,7 @@ class Forwarding:
             else:
                 mapped = getattr(address, "ipv4_mapped", None) or address
                 text = str(mapped).encode()
-                node = b'"[%b]"' % text if mapped.version == 6 else text  # noqa: PLR2004 - the IP version
+                node = b'"[%b]"' % text if mapped.version == 6 else text
                 known = (text, node, any(mapped in network for network in self._trusted))
             if len(self._peers) >= _CACHE:
                 self._peers.clear()

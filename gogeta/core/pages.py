@@ -22,11 +22,13 @@ _STYLE: Final = """
 *{box-sizing:border-box}
 body{margin:0;min-height:100vh;display:grid;place-items:center;background:var(--paper);color:var(--ink);
 font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif;padding:1.5rem}
-main{background:var(--card);border:1px solid var(--line);border-radius:14px;padding:2.2rem 2.4rem;max-width:30rem;width:100%}
+main{background:var(--card);border:1px solid var(--line);border-radius:14px;padding:2.2rem 2.4rem;
+max-width:30rem;width:100%}
 h1{font-size:1.3rem;line-height:1.3;margin:0 0 .6rem;font-weight:650}
 p{margin:.4rem 0;color:var(--soft)}
 .bar{height:4px;border-radius:2px;background:var(--line);overflow:hidden;margin:1.5rem 0 1.1rem}
-.bar i{display:block;height:100%;width:35%;border-radius:2px;background:var(--go);animation:go 1.4s ease-in-out infinite}
+.bar i{display:block;height:100%;width:35%;border-radius:2px;background:var(--go);
+animation:go 1.4s ease-in-out infinite}
 @keyframes go{from{transform:translateX(-110%)}to{transform:translateX(310%)}}
 @media(prefers-reduced-motion:reduce){.bar i{animation:none;width:100%;opacity:.5}}
 .id{font:12px/1.4 ui-monospace,SFMono-Regular,Menlo,monospace;margin-top:1.4rem;overflow-wrap:anywhere}
@@ -88,7 +90,7 @@ _RETRY_AFTER: Final[dict[Reason, int]] = {
 """Seconds after which trying again makes sense; reasons that are not here have no such time."""
 
 REFRESH_SECONDS: Final = 1
-"""How soon the starting page asks again: it is then held until the application answers, for as long as ``hold`` says."""
+"""How soon the starting page asks again: it is then held for as long as ``hold`` says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ def problem(reason: Reason, request_id: str) -> Page:
 def _page(  # noqa: PLR0913 - the parts of one template
     status: int, *, title: str, heading: str, text: str, extra: str, request_id: str, head: str, retry_after: int | None
 ) -> Page:
-    shown = f'<p class="id">{html.escape(request_id, quote=True)}</p>' if request_id else ""
+    shown = f'<p class="id">Request {html.escape(request_id, quote=True)}</p>' if request_id else ""
     body = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{head}'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="robots" content="noindex">'

@@ -1,8 +1,8 @@
 """Idle upstream connections of one start of one tenant at one endpoint: O(1) take and give, bounded, expiring.
 
-Pure bookkeeping over any kind of connection: it returns what is to be closed and closes nothing itself. A pool belongs to
-one instance; when the instance changes, the pool is emptied and thrown away, so that no connection of an earlier start is
-ever used again.
+Pure bookkeeping over any kind of connection: it returns what is to be closed and closes nothing itself. A pool belongs
+to one instance; when the instance changes, the pool is emptied and thrown away, so that no connection of an earlier
+start is ever used again.
 """
 
 from __future__ import annotations

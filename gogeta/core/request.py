@@ -1,8 +1,8 @@
 """A request head: from parsed fields to one that may be sent on, in one pass.
 
-The parser (llhttp) has judged the grammar: tokens, control characters, line ends, repeated lengths. What it lets through
-and a proxy must not is refused here, by RFC 9112 and stricter: a request that two parsers could read in two ways is not
-forwarded. What is sent on is written anew from the model; nothing is copied raw.
+The parser (llhttp) has judged the grammar: tokens, control characters, line ends, repeated lengths. What it lets
+through and a proxy must not is refused here, by RFC 9112 and stricter: a request that two parsers could read in two
+ways is not forwarded. What is sent on is written anew from the model; nothing is copied raw.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _REFUSED_UPGRADES: Final = frozenset({b"h2c", b"h2"})
 class RequestHead:
     """One request's head, judged.
 
-    ``length`` is the body's length, None when it is chunked; 0 without a body. ``upgrade`` is the protocol asked for, empty
-    when none (or one that is not passed on). ``pieces`` are the fields to send on, serialised, in their order.
+    ``length`` is the body's length, None when it is chunked; 0 without a body. ``upgrade`` is the protocol asked for,
+    empty when none (or one that is not passed on). ``pieces`` are the fields to send on, serialised, in their order.
     """
 
     __slots__ = (
@@ -48,7 +48,9 @@ class RequestHead:
         "wants_trailers",
     )
 
-    def __init__(self, method: bytes, target: bytes, version: str, fields: Fields) -> None:
+    def __init__(  # noqa: C901, PLR0912, PLR0915 - one pass over the fields, one branch for each kind
+        self, method: bytes, target: bytes, version: str, fields: Fields
+    ) -> None:
         """Judge a parsed head. Raises RefusedError."""
         self.method = method
         self.fields = fields
@@ -166,8 +168,9 @@ class RequestHead:
 
     @property
     def replayable(self) -> bool:
-        """Whether it may be sent a second time when a reused connection died under it: an idempotent method without a
-        body (RFC 9110 section 9.2.2).
+        """Whether it may be sent a second time when a reused connection died under it.
+
+        That is an idempotent method without a body (RFC 9110 section 9.2.2).
         """
         return self.length == 0 and self.method in _IDEMPOTENT and not self.upgrade
 

@@ -39,7 +39,7 @@ class ResponseHead:
 
     __slots__ = ("framing", "head", "keep_alive", "length", "status", "until_close")
 
-    def __init__(  # noqa: PLR0913, PLR0912, C901 - one pass over the fields, one branch each
+    def __init__(  # noqa: PLR0912, PLR0915, C901 - one pass over the fields, one branch each
         self,
         status: int,
         phrase: bytes,
@@ -52,8 +52,8 @@ class ResponseHead:
     ) -> None:
         """Judge a parsed head for ``request``.
 
-        ``keep_alive``: whether the visitor's connection may stay open; ``date``: a Date field to add when there is none.
-        Raises RefusedError with ``UPSTREAM_INVALID``.
+        ``keep_alive``: whether the visitor's connection may stay open; ``date``: a Date field to add when there is
+        none. Raises RefusedError with ``UPSTREAM_INVALID``.
         """
         self.status = status
         self.length: int | None = None

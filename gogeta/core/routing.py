@@ -1,7 +1,7 @@
 """From a request's host to a tenant: exact first, then the longest wildcard, then the default tenant.
 
-Two tenants that claim one host cannot both have it; ``apply`` refuses that, and should the registry hold it all the same,
-the older claim wins and the conflict is reported: routing never depends on the order of reading.
+Two tenants that claim one host cannot both have it; ``apply`` refuses that, and should the registry hold it all the
+same, the older claim wins and the conflict is reported: routing never depends on the order of reading.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""One request's way, top to bottom: head -> route -> admission -> (hold -> wake ->) forward -> response -> access
-record.
+"""One request's way, top to bottom: head -> route -> admission -> (hold, wake) -> forward -> response -> record.
 
 ``Proxy`` is what all connections of one worker share. Each method is one step of the way; the decisions themselves are
 pure and live in ``gogeta.core``.
@@ -181,8 +180,10 @@ class Proxy:
     async def _connect(
         self, exchange: Exchange, entry: Entry, endpoint: Endpoint, pool: Pool[UpstreamConnection]
     ) -> None:
-        """Connect and forward. A tenant that is managed is tried again for a moment: nothing was sent, and a container
-        that was just stopped, started or moved is about to be known as such.
+        """Connect and forward.
+
+        A tenant that is managed is tried again for a moment: nothing was sent, and a container that was just stopped,
+        started or moved is about to be known as such.
         """
         give_up = self.loop_time() + (0.0 if entry.record.tenant.routed_only else CONNECT_PATIENCE)
         attempt = 0

@@ -79,7 +79,7 @@ class Waker:
         """Wait until the mirror has caught up with our own change."""
         loop = asyncio.get_running_loop()
         give_up = loop.time() + _NEWS_PATIENCE
-        while entry.record.desired_revision < revision and loop.time() < give_up:
+        while entry.record.desired_revision < revision and loop.time() < give_up:  # noqa: ASYNC110 - bounded, and rare
             await asyncio.sleep(0.01)
 
     async def report(self, entry: Entry) -> None:
