@@ -90,6 +90,6 @@ def test_everything_else_is_allowed(host: str, port: int) -> None:
 
 @pytest.mark.parametrize("url", ["http://user:s3cret@host/", "https://user:s3cret@host:99999/x", "http://s3cret@[::1/"])
 def test_a_password_in_a_url_is_never_repeated(url: str) -> None:
-    with pytest.raises(ValueError, match="credentials|plain http URL") as refusal:
+    with pytest.raises(ValueError, match=r"credentials|plain http URL") as refusal:
         parse_upstream(url)
     assert "s3cret" not in str(refusal.value)
