@@ -1,0 +1,196 @@
+"""How long a sleeping tenant's first visitor waits for the first byte, and where that time goes.
+
+One tenant is put to sleep and woken by a request, again and again. The phases of one wake, each from the end of the one
+before, so that together they are the whole; all clocks are this machine's:
+
+asked     the request is sent -> gogeta has decided to wake (the time in the desired state it writes)
+heard     -> passivator begins the start: the write, its way through the registry's watch, and taking it up
+queued    waiting for a turn among other starts (passivator's own record, `observed.phases`)
+started   the driver's start call (the same record)
+ready     until the application's port accepts a connection (the same record)
+answered  passivator has decided `started` -> the first byte is here: the write, its way to gogeta, connecting,
+          forwarding, and the application's answer
+
+`told` is a part of `answered`: until this process, which watches the registry as gogeta does, knows of `started`.
+The times in the registry are whole milliseconds, so the phases next to them are exact to about one.
+The connection of the visitor is open before the clock starts. `alone` is the same application started without gogeta:
+from the start call until the first byte of its answer, tried every millisecond.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from bench.machine import machine, machine_line
+from bench.system import CONTAINER_COMMAND, CONTAINER_PORT, System, local_command, running_system
+from bench.table import COLUMNS, distribution, table
+from gogeta.domain.lifecycle import Cause, Desired, Meeting, Observed
+from gogeta.domain.state import TenantRecord
+from gogeta.domain.tenant import TenantName, read_tenant
+from gogeta.kit.tasks import Tasks
+from gogeta.registry.mirror import TenantMirror
+from gogeta.registry.opening import open_store
+from gogeta.registry.registry import Registry
+from gogeta.settings import RegistrySettings, parse_registry
+from tests.rig.docker import BUSYBOX_IMAGE
+from tests.rig.ports import free_port
+
+HELP: Final = "first request to a sleeping tenant -> first byte of its answer, phase by phase"
+PHASES: Final = ("asked", "heard", "queued", "started", "ready", "answered")
+_NAME: Final = TenantName("bench")
+_REQUEST: Final = b"GET / HTTP/1.1\r\nHost: bench.localhost\r\nAccept: */*\r\n\r\n"
+_LIMIT: Final = 60.0
+_REST: Final = 0.3
+"""Seconds between two wakes, so that what the last one left to do does not stand in the next."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The subcommand's options."""
+    parser.add_argument("--driver", choices=("process", "docker"), default="process")
+    parser.add_argument("--registry", choices=("embedded", "etcd"), default="embedded")
+    parser.add_argument("-n", type=int, default=50, metavar="N", help="wakes to measure (default: 50)")
+    parser.add_argument("--json", action="store_true", help="all samples, in milliseconds, as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure and print."""
+    with running_system(options.driver, options.registry) as system:
+        wakes = asyncio.run(_wakes(system, options.n))
+        alone = [_alone(system) for _ in range(options.n)]
+    rows = {name: [wake[name] for wake in wakes] for name in (*PHASES, "total", "told")} | {"alone": alone}
+    if options.json:
+        figures = {"driver": options.driver, "registry": options.registry, "n": options.n, "ms": rows}
+        print(json.dumps({"bench": "wake", "machine": machine(), **figures}))
+        return 0
+    print(f"wake: {options.driver} driver, {options.registry} registry, n = {options.n}")
+    print(machine_line())
+    print()
+    print(table("ms", rows))
+    over = {column: distribution(rows["total"])[column] - distribution(alone)[column] for column in COLUMNS}
+    print("overhead".ljust(8) + "".join(f"{over[column]:10.1f}" for column in COLUMNS) + "   (total - alone)")
+    return 0
+
+
+async def _wakes(system: System, count: int) -> list[dict[str, float]]:
+    store = open_store(RegistrySettings(registry=parse_registry(system.registry)))
+    try:
+        async with Tasks("bench") as tasks:
+            registry, mirror = Registry(store, "bench"), TenantMirror(store)
+            tasks.start(mirror.source.run(), "mirror")
+            await mirror.source.wait_synced()
+            hosts = {"name": _NAME, "hosts": ["bench.localhost"], "idle_timeout": "never", "stop_grace": "1s"}
+            await registry.apply([read_tenant(hosts | system.declaration, what="bench")])
+            # The first start of all makes what later ones find: a container, a network, a guardian.
+            samples = [await _wake(system, registry, mirror) for _ in range(count + 1)]
+            await _until(mirror, lambda: _is_asleep(mirror.records.get(_NAME)))
+            return samples[1:]
+    finally:
+        await store.close()
+
+
+async def _wake(system: System, registry: Registry, mirror: TenantMirror) -> dict[str, float]:
+    await _until(mirror, lambda: _is_asleep(mirror.records.get(_NAME)))
+    await asyncio.sleep(_REST)
+    told: list[float] = []
+
+    def watch(_name: TenantName, _before: TenantRecord | None, after: TenantRecord | None) -> None:
+        if after is not None and after.meeting is Meeting.FORWARD and not told:
+            told.append(time.time() * 1000)
+
+    unsubscribe = mirror.subscribe(watch)
+    reader, writer = await asyncio.open_connection("127.0.0.1", system.port)
+    try:
+        async with asyncio.timeout(_LIMIT):
+            began = time.time() * 1000
+            writer.write(_REQUEST)
+            first = await reader.readexactly(1)
+            ended = time.time() * 1000
+            status = (first + await reader.readline()).split()[1]
+            assert status == b"200", status
+            await _until(mirror, lambda: mirror.records[_NAME].meeting is Meeting.FORWARD)
+    finally:
+        unsubscribe()
+        writer.close()
+        await writer.wait_closed()
+    record = mirror.records[_NAME]
+    phases = {phase.name: phase.ms for phase in record.observed.phases}
+    assert tuple(phases) == ("queued", "started", "ready"), phases
+    decided, ready_at = record.desired.since, record.observed.since
+    await registry.change_desired(_NAME, Cause.SLEEP)
+    return {
+        "asked": decided - began,
+        "heard": ready_at - sum(phases.values()) - decided,
+        **phases,
+        "answered": ended - ready_at,
+        "total": ended - began,
+        "told": told[0] - ready_at,
+    }
+
+
+def _is_asleep(record: TenantRecord | None) -> bool:
+    return (
+        record is not None and record.desired.state is Desired.PASSIVATED and record.observed.state is Observed.STOPPED
+    )
+
+
+async def _until(mirror: TenantMirror, wanted: Callable[[], bool]) -> None:
+    changed = asyncio.Event()
+    unsubscribe = mirror.subscribe(lambda *_: changed.set())
+    try:
+        async with asyncio.timeout(_LIMIT):
+            while not wanted():
+                await changed.wait()
+                changed.clear()
+    finally:
+        unsubscribe()
+
+
+def _alone(system: System) -> float:
+    """One start without gogeta, in milliseconds."""
+    if system.docker is None:
+        port = free_port()
+        return _start_and_ask(local_command(), port)
+    engine = system.docker
+    name = "alone"
+    if name not in engine.containers():
+        engine.create(BUSYBOX_IMAGE, *CONTAINER_COMMAND, name=name, options={"HostConfig": {"Init": True}})
+    began = time.monotonic()
+    engine.start_container(name)
+    address = engine.address(name)
+    try:
+        _ask_until_answered(address, CONTAINER_PORT)
+        return (time.monotonic() - began) * 1000
+    finally:
+        engine.stop_container(name)
+
+
+def _start_and_ask(command: Sequence[str], port: int) -> float:
+    began = time.monotonic()
+    with subprocess.Popen(command, env={**os.environ, "PORT": str(port)}) as process:
+        try:
+            _ask_until_answered("127.0.0.1", port)
+            return (time.monotonic() - began) * 1000
+        finally:
+            process.terminate()
+
+
+def _ask_until_answered(host: str, port: int) -> None:
+    give_up = time.monotonic() + _LIMIT
+    while True:
+        try:
+            with socket.create_connection((host, port), timeout=1) as connection:
+                connection.sendall(_REQUEST)
+                assert connection.recv(1)
+                return
+        except OSError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.001)
