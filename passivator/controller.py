@@ -30,8 +30,9 @@ from passivator.observer import Observer
 from passivator.ownership import runs
 from passivator.settings import ControllerSettings
 from passivator.startqueue import StartQueue
+from passivator.surroundings import Surroundings
 from passivator.watches import AccessWatch, SuspectWatch
-from passivator.worker import Surroundings, Worker
+from passivator.worker import Worker
 
 logger = logging.getLogger(__name__)
 

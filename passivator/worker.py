@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, assert_never
 
 from gogeta.domain.lifecycle import Cause, Desired, Event, Observed
@@ -20,16 +19,12 @@ from gogeta.domain.tenant import TenantName
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import monotonic, wall_ms
-from gogeta.kit.tasks import Tasks
-from gogeta.registry.mirror import TenantMirror
-from gogeta.registry.registry import Registry
 from gogeta.registry.store import RegistryError
 from passivator.core import plan as act
-from passivator.core.idle import AskAgain, IdlePolicy, NeverSleeps, Passivate
+from passivator.core.idle import AskAgain, NeverSleeps, Passivate
 from passivator.core.plan import StopCause, View, plan
-from passivator.core.retry import Retry, RetryPolicy
+from passivator.core.retry import Retry
 from passivator.drivers.base import (
-    Driver,
     DriverError,
     Runtime,
     RuntimeUnavailableError,
@@ -37,35 +32,15 @@ from passivator.drivers.base import (
     Status,
     StopFailedError,
 )
-from passivator.meters import Meters
 from passivator.ownership import GRACE, nobody_runs, runs
 from passivator.pacing import AT_ONCE, UNTIL_POKED, Pace
 from passivator.readiness import NeverReady, NotYet, Readiness, Ready
 from passivator.recorder import Recorder
-from passivator.startqueue import StartQueue
+from passivator.surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
 
 _OPERATORS: Final = frozenset({Cause.START, Cause.WAKE})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What all workers share."""
-
-    driver: Driver
-    registry: Registry
-    mirror: TenantMirror
-    policy: IdlePolicy
-    queue: StartQueue
-    meters: Meters
-    tasks: Tasks
-    settle: float
-    retry: RetryPolicy
-    fresh: Callable[[], bool]
-    """Whether our copy of the registry is current."""
-    runtime_gone: Callable[[RuntimeUnavailableError], None]
-    """The runtime did not answer."""
 
 
 class Worker:

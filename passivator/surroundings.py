@@ -1,0 +1,34 @@
+"""What all workers share: given to each as one value by the controller, which makes and owns the parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gogeta.kit.tasks import Tasks
+from gogeta.registry.mirror import TenantMirror
+from gogeta.registry.registry import Registry
+from passivator.core.idle import IdlePolicy
+from passivator.core.retry import RetryPolicy
+from passivator.drivers.base import Driver, RuntimeUnavailableError
+from passivator.meters import Meters
+from passivator.startqueue import StartQueue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What all workers share."""
+
+    driver: Driver
+    registry: Registry
+    mirror: TenantMirror
+    policy: IdlePolicy
+    queue: StartQueue
+    meters: Meters
+    tasks: Tasks
+    settle: float
+    retry: RetryPolicy
+    fresh: Callable[[], bool]
+    """Whether our copy of the registry is current."""
+    runtime_gone: Callable[[RuntimeUnavailableError], None]
+    """The runtime did not answer."""
