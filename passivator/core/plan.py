@@ -3,6 +3,9 @@
 This is the whole reconciler. It is level-triggered: nothing depends on having seen an event, so that after any crash
 the next call goes on from what is there. What the observed state becomes is read from the table of
 ``gogeta.domain.lifecycle``; this file only says what *happened*. It must not know how actions are performed.
+
+A changed declaration of what runs (image, command, environment) takes effect at the tenant's next start: nobody is
+cut off by an edit. Its policies (idle timeout, readiness, hosts) count at once.
 """
 
 from __future__ import annotations

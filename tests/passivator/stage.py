@@ -277,7 +277,7 @@ class Stage:
         """Start a passivator."""
         self.store = MortalStore(self.space, faults or Faults())
         self.metrics = CollectorRegistry()
-        self.driver = SimulatedDriver(self.runtime, self.store.faults, kind)
+        self.driver = self.make_driver(kind)
         controller = Controller(
             self.settings,
             self.store,
@@ -288,6 +288,10 @@ class Stage:
             ready=self.problems.__setitem__,
         )
         self._task = asyncio.get_running_loop().create_task(controller.run())
+
+    def make_driver(self, kind: str) -> SimulatedDriver:
+        """The driver that the next passivator uses."""
+        return SimulatedDriver(self.runtime, self.store.faults, kind)
 
     async def kill(self) -> None:
         """SIGKILL: whatever it had under way is left as it is, and nothing of it reaches anybody any more."""
