@@ -58,7 +58,7 @@ async def _main(screen: Screen, *, docker: bool, port: int | None) -> int:
         return 0 if told.is_set() else 130
     except StepFailedError as failed:
         screen.say()
-        screen.say(f"The demo failed. {failed}", style="bold red")
+        screen.say(f"The demo failed: {failed}", style="bold red")
         for note in getattr(failed, "__notes__", ()):
             screen.say(note)
         return 1
@@ -76,8 +76,10 @@ async def _run(screen: Screen, told: asyncio.Event, *, docker: bool, port: int |
                 if task.done():
                     task.result()
         except StepFailedError as failed:
-            failed.add_note(stage.last_words())
-            raise
+            # Where a program died, that is the reason, whichever step noticed it first.
+            reason = stage.ended_by_itself() or failed
+            reason.add_note(stage.last_words())
+            raise reason from None
         finally:
             for task in (showing, guarding):
                 task.cancel()

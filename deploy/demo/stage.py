@@ -50,13 +50,18 @@ class Stage:
     """The registry's URL."""
     programs: list[Program] = field(default_factory=list)
 
+    def ended_by_itself(self) -> StepFailedError | None:
+        """What to say when a program has ended; None while all run."""
+        for program in self.programs:
+            if not program.running:
+                return StepFailedError(f"{program.name} has ended by itself")
+        return None
+
     async def until_one_ends(self) -> None:
-        """Return, with StepFailedError, when a program has ended by itself."""
-        while True:
-            for program in self.programs:
-                if not program.running:
-                    raise StepFailedError(f"{program.name} has ended by itself")
+        """Return, with StepFailedError, when a program has ended."""
+        while (ended := self.ended_by_itself()) is None:
             await asyncio.sleep(0.2)
+        raise ended
 
     def last_words(self) -> str:
         """The ends of the programs' logs."""
