@@ -76,7 +76,8 @@ async def _run(screen: Screen, told: asyncio.Event, *, docker: bool, port: int |
                 if task.done():
                     task.result()
         except StepFailedError as failed:
-            # Where a program died, that is the reason, whichever step noticed it first.
+            # Where a program died, that is the reason, whichever step noticed it first: its sockets end before it does.
+            await asyncio.sleep(0.3)
             reason = stage.ended_by_itself() or failed
             reason.add_note(stage.last_words())
             raise reason from None

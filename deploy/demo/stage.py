@@ -59,9 +59,10 @@ class Stage:
 
     async def until_one_ends(self) -> None:
         """Return, with StepFailedError, when a program has ended."""
-        while (ended := self.ended_by_itself()) is None:
+        while True:
+            if (ended := self.ended_by_itself()) is not None:
+                raise ended
             await asyncio.sleep(0.2)
-        raise ended
 
     def last_words(self) -> str:
         """The ends of the programs' logs."""
