@@ -157,6 +157,8 @@ async def live(story: list[Step]) -> None:
             # A new word of an operator, not one that was said before: that is what is tried at once.
             await stage.registry.change_desired(name, Cause.STOP)
             await stage.registry.change_desired(name, Cause.START)
+        # As long as a worker at most pauses: what died while nobody could look is found.
+        await asyncio.sleep(11)
         seen: set[Endpoint] = set()
         for name in NAMES:
             observed = await stage.until(name, Observed.STARTED, within=60)
