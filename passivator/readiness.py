@@ -69,9 +69,8 @@ class Readiness:
 
     async def check(self, runtime: Runtime, changed: asyncio.Event) -> Outcome:
         """Check for about a second, or until ``changed`` is set: then look at the runtime again and call again."""
-        if runtime.health is Health.UNHEALTHY:
-            words = f": {runtime.message}" if runtime.message else ""
-            return NeverReady(Reason(ReasonCode.UNHEALTHY, f"its health check turned red{words}"))
+        if runtime.health is Health.UNHEALTHY and runtime.failure is not None:
+            return NeverReady(runtime.failure)
         until = monotonic() + ROUND
         while True:
             answering = await self._answering(runtime)

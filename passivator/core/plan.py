@@ -21,8 +21,8 @@ from passivator.drivers.base import Runtime, Status
 STALE_PAUSE: Final = 0.5
 """Seconds between looks at a registry that does not answer."""
 _NEVER_SERVED: Final = frozenset({ReasonCode.NOT_READY, ReasonCode.UNHEALTHY})
-_LAST_WORDS: Final = 500
-"""Most characters of a tenant's last output in a reason."""
+_LONGEST_MESSAGE: Final = 500
+"""Most characters of a reason: a tenant's last output may stand in it."""
 
 
 class StopCause(StrEnum):
@@ -175,12 +175,7 @@ def _towards_asleep(view: View, now: float) -> Action:
 
 def end_reason(runtime: Runtime) -> Reason:
     """Why something that should run does not, in the words of the runtime."""
-    words = f": {runtime.message.strip()[-_LAST_WORDS:]}" if runtime.message.strip() else ""
-    if runtime.out_of_memory:
-        return Reason(ReasonCode.OUT_OF_MEMORY, f"it was killed because it ran out of memory{words}")
-    if runtime.status is Status.ABSENT and runtime.exit_code is None:
-        return Reason(ReasonCode.EXITED, f"it is not there any more{words}")
-    if runtime.exit_code is None:
-        return Reason(ReasonCode.EXITED, f"it ended by itself{words}")
-    ended = f"signal {-runtime.exit_code}" if runtime.exit_code < 0 else f"exit status {runtime.exit_code}"
-    return Reason(ReasonCode.EXITED, f"it ended by itself with {ended}{words}")
+    failure = runtime.failure
+    if failure is None:
+        return Reason(ReasonCode.EXITED, "it is not there any more")
+    return Reason(failure.code, failure.message[:_LONGEST_MESSAGE])

@@ -318,7 +318,7 @@ async def test_one_that_turns_unhealthy_or_dies_while_it_starts_does_not_use_up_
         observed = await stage.until(name, Observed.FAILED, within=5)
         assert observed.reason is not None
         assert observed.reason.code is code
-        assert name == "red" or "exit status 3: I am dead" in observed.reason.message
+        assert name == "red" or "exit code 3: I am dead" in observed.reason.message
 
 
 async def test_a_tenant_that_fails_for_ever_and_that_nobody_uses_is_put_to_sleep(stage: Stage) -> None:

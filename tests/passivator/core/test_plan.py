@@ -188,7 +188,7 @@ def test_a_crash_of_what_served_is_recorded_with_what_the_runtime_says() -> None
     assert isinstance(action, Note)
     assert action.event is Event.CRASHED
     assert action.reason is not None
-    assert "exit status 3" in action.reason.message
+    assert "exit code 3" in action.reason.message
 
 
 def test_a_start_of_ours_that_died_is_a_crash_and_one_of_another_life_is_begun_anew() -> None:
@@ -210,11 +210,15 @@ def test_a_tenant_held_back_by_failures_says_so_to_who_wakes_it() -> None:
 @pytest.mark.parametrize(
     ("runtime", "code", "words"),
     [
-        (ended(code=127), ReasonCode.EXITED, "exit status 127"),
+        (ended(code=127), ReasonCode.COMMAND_FAILED, "127"),
         (ended(code=-9), ReasonCode.EXITED, "signal 9"),
-        (Runtime(status=Status.EXITED, exit_code=137, out_of_memory=True), ReasonCode.OUT_OF_MEMORY, "memory"),
+        (
+            Runtime(status=Status.EXITED, instance="i1", exit_code=137, out_of_memory=True),
+            ReasonCode.OUT_OF_MEMORY,
+            "memory",
+        ),
         (NOTHING, ReasonCode.EXITED, "not there"),
-        (Runtime(status=Status.EXITED, exit_code=1, message="x" * 9999), ReasonCode.EXITED, "xxx"),
+        (Runtime(status=Status.EXITED, instance="i1", exit_code=1, message="x" * 9999), ReasonCode.EXITED, "xxx"),
     ],
 )
 def test_an_end_is_told_in_the_runtimes_words(runtime: Runtime, code: ReasonCode, words: str) -> None:
