@@ -99,6 +99,7 @@ async def test_nothing_is_left_of_a_removed_tenant(world: World, driver: Driver)
 async def test_a_start_during_a_stop_really_starts(world: World, driver: Driver) -> None:
     tenant = declare(world, does="resist", grace=1.0)
     first = await driver.start(tenant)
+    await world.resisting(driver, tenant)
     stop = asyncio.create_task(driver.stop(tenant))
     await asyncio.sleep(0.3)
     assert (await driver.inspect(tenant)).status is Status.STOPPING
@@ -115,6 +116,7 @@ async def test_a_start_during_a_stop_really_starts(world: World, driver: Driver)
 async def test_a_start_after_a_stop_that_was_given_up_really_starts(world: World, driver: Driver) -> None:
     tenant = declare(world, does="resist", grace=1.0)
     first = await driver.start(tenant)
+    await world.resisting(driver, tenant)
     stop = asyncio.create_task(driver.stop(tenant))
     await asyncio.sleep(0.3)
     stop.cancel()
@@ -143,7 +145,7 @@ async def test_a_start_that_was_given_up_is_not_half_remembered(world: World, dr
 async def test_who_ignores_sigterm_gets_the_grace_and_not_more(world: World, driver: Driver) -> None:
     stubborn, other = declare(world, "stubborn", "resist", grace=2.0), declare(world, "other")
     await driver.start(stubborn)
-    await asyncio.sleep(0.3)
+    await world.resisting(driver, stubborn)
     loop = asyncio.get_running_loop()
     before = loop.time()
     stop = asyncio.create_task(driver.stop(stubborn))

@@ -48,6 +48,10 @@ async def until(reached: Callable[[], Awaitable[bool]], *, timeout: float = 10.0
             await asyncio.sleep(0.01)
 
 
+async def _said(driver: Driver, tenant: Tenant, words: str) -> bool:
+    return words in await driver.logs(tenant)
+
+
 async def fetch(endpoint: Endpoint, *, timeout: float = 10.0) -> str:
     """The body that a server answers with, as soon as it answers."""
     async with asyncio.timeout(timeout):
@@ -101,6 +105,10 @@ class World:
     def prepare(self, tenant: Tenant, does: str) -> None:
         """Tell the world what the tenant's program does, where the declaration does not."""
 
+    async def resisting(self, driver: Driver, tenant: Tenant) -> None:
+        """Wait until a program that will ``resist`` does: before its first line a SIGTERM ends it like any other."""
+        await until(lambda: _said(driver, tenant, "resisting"))
+
     async def answer(self, endpoint: Endpoint) -> str:
         """Who answers there."""
         return await fetch(endpoint)
@@ -130,6 +138,9 @@ class MemoryWorld(World):
         program.stop_seconds = 3600.0 if does == "resist" else 0.01
         program.exit_code = 3 if does == "exit" else None
         program.failure = (ReasonCode.COMMAND_FAILED, "no such file") if does == "nothing" else None
+
+    async def resisting(self, driver: Driver, tenant: Tenant) -> None:
+        """Its programs do from the first moment."""
 
     async def answer(self, endpoint: Endpoint) -> str:
         return (self.engine.reach(endpoint) or "nobody").removeprefix("gogeta-")
