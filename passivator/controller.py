@@ -123,6 +123,7 @@ class Controller:
         await self._open_driver()
         await self._mirror.source.wait_synced()
         await self._accesses.source.wait_synced()
+        self._look_at_registry()
         self._mirror.subscribe(self._changed)
         await asyncio.gather(
             self._observer.run_events(),
@@ -228,17 +229,20 @@ class Controller:
 
     async def _watch_registry(self) -> NoReturn:
         while True:
-            now = monotonic()
-            if self._fresh():
-                self._policy.has_sight(now)
-                self._ready("registry", None)
-            else:
-                self._policy.lost_sight(now)
-                error = self._mirror.source.last_error or self._accesses.source.last_error
-                self._ready("registry", error.message if error is not None else "not read yet")
+            self._look_at_registry()
             for name in [name for name, worker in self._workers.items() if worker.finished]:
                 del self._workers[name]
             await asyncio.sleep(_LOOK)
+
+    def _look_at_registry(self) -> None:
+        now = monotonic()
+        if self._fresh():
+            self._policy.has_sight(now)
+            self._ready("registry", None)
+        else:
+            self._policy.lost_sight(now)
+            error = self._mirror.source.last_error or self._accesses.source.last_error
+            self._ready("registry", error.message if error is not None else "not read yet")
 
     async def _open_driver(self) -> None:
         backoff = Backoff(first=0.2, limit=5.0)
