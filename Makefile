@@ -14,6 +14,8 @@ BIN := $(VENV)/bin
 TYPED := $(wildcard gogeta passivator tests bench deploy/demo)
 # More arguments for pytest: make test ARGS='-k registry -x'
 ARGS ?=
+# Test files running side by side; each side has an etcd and a Docker engine of its own. 0: all in one process.
+JOBS ?= 2
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -68,7 +70,7 @@ lint: $(VENV)/dev.stamp ## style, types and the import contracts
 .PHONY: test
 test: $(VENV)/dev.stamp ## all tests, with the set-up they need (ARGS='-k name' for some)
 	@tests/rig/provision.sh
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 .PHONY: demo
 demo: $(VENV)/run.stamp ## see it work: sleeping applications that wake on their first request
