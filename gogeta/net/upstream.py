@@ -287,7 +287,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     def unspoiled(self) -> bool:
         """Whether nothing has come while it was idle: bytes that wait to be read would pass for the next answer."""
-        return fcntl.ioctl(self._descriptor, termios.FIONREAD, _NONE_WAITING) == _NONE_WAITING
+        try:
+            return fcntl.ioctl(self._descriptor, termios.FIONREAD, _NONE_WAITING) == _NONE_WAITING
+        except OSError:
+            # Closed already, and the loop has not told us yet.
+            return False
 
     def _switch(self, exchange: Exchange, rest: bytes) -> None:
         downstream = exchange.downstream

@@ -215,6 +215,15 @@ class Visitor:
         async with asyncio.timeout(LIMIT):
             return await self.reader.read(-1)
 
+    async def everything(self) -> bytes:
+        """All that comes until the proxy closes, in whatever way."""
+        got = b""
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(LIMIT):
+                while data := await self.reader.read(65536):
+                    got += data
+        return got
+
     def reset(self) -> None:
         """Break the connection off."""
         reset(self.writer)
@@ -223,6 +232,8 @@ class Visitor:
 def reset(writer: asyncio.StreamWriter) -> None:
     """End a connection with a reset."""
     sock = writer.get_extra_info("socket")
+    if sock is None or writer.transport.is_closing():
+        return
     with socket.socket(fileno=os.dup(sock.fileno())) as own:
         own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

@@ -1,0 +1,88 @@
+"""The end of a worker: what is under way finishes, what waits is told, and nobody is cut without need."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.net.stage import stage
+from tests.net.talk import OK, App, get, until
+
+
+async def test_idle_connections_end_at_once_and_nobody_new_is_let_in() -> None:
+    async with stage() as on, on.visitor() as visitor:
+        await on.serve()
+        await visitor.ask(get())
+        assert await on.server.drain(5.0) == 0
+        assert await visitor.rest() == b""
+        with pytest.raises(ConnectionError):
+            await on.ask(get())
+
+
+async def test_a_request_in_flight_finishes_and_says_close() -> None:
+    async with stage() as on, on.visitor() as visitor:
+        app = await on.serve(App(b""))
+        visitor.send(get())
+        await app.heard(1)
+        draining = asyncio.create_task(on.server.drain(5.0))
+        await until(lambda: on.proxy.draining)
+        app.writers[-1].write(OK)
+        answer = await visitor.answer()
+        assert (answer.body, answer.get("Connection")) == (b"ok", "close")
+        assert await visitor.rest() == b""
+        assert await draining == 0
+
+
+async def test_a_head_half_read_is_still_answered() -> None:
+    async with stage() as on, on.visitor() as visitor:
+        await on.serve()
+        visitor.send(get()[:10])
+        connection = await visitor.other_side()
+        await until(lambda: connection._in_head)  # noqa: SLF001 - it has arrived
+        draining = asyncio.create_task(on.server.drain(5.0))
+        await until(lambda: on.proxy.draining)
+        visitor.send(get()[10:])
+        assert (await visitor.answer()).get("Connection") == "close"
+        assert await draining == 0
+
+
+async def test_the_deadline_breaks_an_answer_off_visibly() -> None:
+    async with stage() as on, on.visitor() as visitor:
+        await on.serve(App(b"HTTP/1.0 200 OK\r\n\r\nhello"))
+        visitor.send(b"GET / HTTP/1.0\r\nHost: acme.test\r\n\r\n")
+        await visitor.reader.readuntil(b"hello")
+        assert await on.server.drain(0.05) == 1
+        with pytest.raises(ConnectionError):
+            await visitor.rest()
+        assert on.proxy.tally.broken["drain"] == 1
+
+
+@pytest.mark.parametrize("state", ["held", "waiting for its answer"])
+async def test_at_the_deadline_who_has_no_answer_is_told(state: str) -> None:
+    async with stage() as on, on.visitor() as visitor:
+        if state == "held":
+            on.declare()
+            visitor.send(get())
+            await until(lambda: on.proxy.tally.held)
+        else:
+            app = await on.serve(App(b""))
+            visitor.send(get())
+            await app.heard(1)
+        assert await on.server.drain(0.05) == 1
+        answer = await visitor.answer()
+        assert answer.status == 503
+        assert b"draining" in answer.body
+        assert answer.get("Retry-After")
+        assert await visitor.rest() == b""
+
+
+async def test_a_tunnel_is_cut_at_the_deadline() -> None:
+    switch = b"HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+    async with stage() as on, on.visitor() as visitor:
+        await on.serve(App(switch))
+        visitor.send(get("/", "Connection: Upgrade", "Upgrade: x"))
+        assert (await visitor.answer()).status == 101
+        assert await on.server.drain(0.05) == 1
+        with pytest.raises(ConnectionError):
+            await visitor.rest()
