@@ -72,6 +72,8 @@ class DownstreamConnection(asyncio.Protocol):
         self.blocked = False
         """The visitor reads slowly: nothing more is begun."""
         self._closing = False
+        self._patient = False
+        """It has been given more time to take our last words."""
         self._eof = False
         self.tunnel: Tunnel | None = None
 
@@ -411,13 +413,14 @@ class DownstreamConnection(asyncio.Protocol):
     def _linger(self) -> None:
         """Close so that the answer arrives although the client still sends (RFC 9112 section 9.6)."""
         self._closing = True
-        unsent = self.transport.get_write_buffer_size()
-        self.deadline = self.proxy.now + (self.proxy.settings.body_timeout if unsent else LINGER_SECONDS)
+        self.deadline = self.proxy.now + LINGER_SECONDS
         self._receiving = None
         self._later.clear()
         if not self.transport.is_closing():
             self.reading.release(Hold.PEER | Hold.PENDING | Hold.ORDER)
-            if self.transport.can_write_eof():
+            if self._eof:
+                self.transport.close()
+            elif self.transport.can_write_eof():
                 self.transport.write_eof()
 
     def open_tunnel(self, tunnel: Tunnel) -> None:
@@ -446,7 +449,12 @@ class DownstreamConnection(asyncio.Protocol):
         """The sweep: the deadline has passed."""
         current = self._current
         if self._closing:
-            self.transport.abort()
+            if self.transport.get_write_buffer_size() and not self._patient:
+                # Our last words are still on their way to a slow reader.
+                self._patient = True
+                self.deadline = self.proxy.now + self.proxy.settings.body_timeout
+            else:
+                self.transport.abort()
         elif current is not None or self.blocked:
             if current is None or current.answered:
                 self.proxy.tally.broken["timeout"] += 1
