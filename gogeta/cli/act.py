@@ -18,7 +18,7 @@ from gogeta.cli.parameters import DurationType, output_option, registry_options,
 from gogeta.cli.progress import progress
 from gogeta.cli.waiting import missing_controller, phases_of, wait_until
 from gogeta.domain.errors import TransitionRefusedError
-from gogeta.domain.lifecycle import Cause, Desired
+from gogeta.domain.lifecycle import Cause, Desired, Observed
 from gogeta.domain.quantities import format_duration
 from gogeta.domain.state import TenantRecord
 from gogeta.kit.clock import monotonic
@@ -63,7 +63,8 @@ def wake(settings: Settings, name: str, **waiting: Any) -> None:  # noqa: ANN401
     Does what its first request would do: desired becomes `started`, and
     passivator starts it. It goes to sleep again after its idle timeout. A
     tenant that `gogeta stop` stopped is not woken: `gogeta start` does that.
-    While it waits, the phases of the start are shown.
+    One whose start has failed is tried again at once. While it waits, the
+    phases of the start are shown.
 
     \b
     Examples:
@@ -202,7 +203,9 @@ async def _ask(registry: Registry, record: TenantRecord, cause: Cause) -> Desire
             hint="there is nothing here to start or to stop",
         )
     try:
-        return await registry.change_desired(name, cause)
+        # Asked for again after a failure, it is worth another try now; passivator's own pauses have grown by then.
+        failed = record.observed.state is Observed.FAILED and cause in (Cause.WAKE, Cause.START)
+        return await registry.change_desired(name, cause, renew=failed)
     except TransitionRefusedError as error:
         raise CommandError(
             f"tenant {name!r} was stopped by an operator, and a {cause.value} does not end that",

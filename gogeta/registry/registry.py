@@ -209,10 +209,13 @@ class Registry:
                 return
         raise RegistryError("others kept changing tenants at the same time", hint="try again in a moment")
 
-    async def change_desired(self, name: str, cause: Cause, *, known: TenantRecord | None = None) -> DesiredChange:
+    async def change_desired(
+        self, name: str, cause: Cause, *, known: TenantRecord | None = None, renew: bool = False
+    ) -> DesiredChange:
         """Change what a tenant should be, for ``cause``, by compare-and-set; only one of many callers changes it.
 
-        ``known`` is the caller's own view: when it is still true, one round trip is enough. Raises UnknownTenantError;
+        ``known`` is the caller's own view: when it is still true, one round trip is enough. ``renew``: write it also
+        where it is that already, as a new wish: a failed start is then tried again at once. Raises UnknownTenantError;
         TransitionRefusedError when the table does not allow it (e.g. waking what an operator stopped).
         """
         tenant_revision, current, revision = (
@@ -228,9 +231,9 @@ class Registry:
                     f"tenant {name!r} is {current.state}, and {cause.value!r} does not change that",
                     hint=f"`gogeta start {name}` ends an operator's stop" if current.state is Desired.STOPPED else "",
                 )
-            if state is current.state and known is None:
+            if state is current.state and known is None and not renew:
                 return DesiredChange(current, revision, changed=False)
-            if state is not None and state is not current.state:
+            if state is not None and (state is not current.state or renew):
                 wakes = current.wakes + (state is Desired.STARTED)
                 desired = DesiredState(state=state, cause=cause, by=self.by, since=wall_ms(), wakes=wakes)
                 try:

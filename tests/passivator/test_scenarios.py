@@ -292,6 +292,19 @@ async def test_once_the_image_is_there_the_next_try_succeeds_and_an_operator_nee
     await stage.until("acme", Observed.STARTED, within=3)
 
 
+async def test_an_operator_who_asks_again_for_what_has_failed_gets_a_new_try_at_once(stage: Stage) -> None:
+    stage.runtime.habits["acme"] = Habit(fails=ReasonCode.IMAGE_MISSING)
+    await stage.up()
+    await stage.declare("acme", idle_timeout="never")
+    await stage.wake("acme")
+    await asyncio.sleep(1000)
+    await stage.until("acme", Observed.FAILED)
+    stage.runtime.habits["acme"] = Habit()
+    again = await stage.registry.change_desired("acme", Cause.START, renew=True)
+    observed = await stage.until("acme", Observed.STARTED, within=3)
+    assert observed.wakes == again.desired.wakes
+
+
 async def test_a_tenant_that_never_gets_ready_fails_in_its_time_is_stopped_and_started_anew(stage: Stage) -> None:
     stage.runtime.habits["acme"] = Habit(ready_after=None)
     await stage.up()

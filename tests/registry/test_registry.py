@@ -157,6 +157,16 @@ async def test_each_wake_has_the_next_number(registry: Registry) -> None:
         assert asleep.desired.wakes == number
 
 
+async def test_a_renewed_wish_is_written_again_as_a_wake_of_its_own(registry: Registry) -> None:
+    await registry.apply([tenant("acme")])
+    first = await registry.change_desired("acme", Cause.WAKE)
+    again = await registry.change_desired("acme", Cause.START, renew=True)
+    assert again.changed
+    assert again.revision > first.revision
+    assert (again.desired.state, again.desired.wakes) == (Desired.STARTED, 2)
+    assert not (await registry.change_desired("acme", Cause.START)).changed
+
+
 async def test_requests_do_not_wake_what_an_operator_stopped(registry: Registry) -> None:
     await registry.apply([tenant("acme")])
     await registry.change_desired("acme", Cause.STOP)
