@@ -30,9 +30,20 @@ async def wake_up(on: Stage, app: App, name: str = "acme") -> None:
 async def test_many_requests_ask_for_one_wake_and_are_all_answered() -> None:
     async with stage() as on:
         on.declare()
+        all_here = asyncio.Event()
+        wake = on.registry.on_wake
+        assert wake is not None
+
+        async def slow(name: str, cause: Cause) -> DesiredChange:
+            # It takes its time: everybody meets the tenant while it is still asleep.
+            await all_here.wait()
+            return await wake(name, cause)
+
+        on.registry.on_wake = slow
         asking = [asyncio.create_task(on.ask(get(f"/{number}"))) for number in range(50)]
         await until(lambda: on.proxy.tally.held == 50)
         assert on.registry.wakes == [("acme", Cause.REQUEST)]
+        all_here.set()
         await wake_up(on, App())
         assert [(await task).status for task in asking] == [200] * 50
         assert on.registry.wakes == [("acme", Cause.REQUEST)]
