@@ -35,16 +35,17 @@ _WHAT: Final = {
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="demo.py", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--docker", action="store_true", help="on etcd and Docker, both of the demo's own (takes root)")
+    parser.add_argument("--no-story", dest="story", action="store_false", help="serve at once")
     parser.add_argument("--port", type=int, help="where visitors are served; 8080 if that is free")
     return parser.parse_args()
 
 
-async def _main(screen: Screen, *, docker: bool, port: int | None) -> int:
+async def _main(screen: Screen, chosen: argparse.Namespace) -> int:
     """The exit status: 0 also when a person ends it once the story is over."""
     stop, told = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    work = asyncio.create_task(_run(screen, told, docker=docker, port=port))
+    work = asyncio.create_task(_run(screen, told, chosen))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
     if not work.done():
@@ -65,10 +66,10 @@ async def _main(screen: Screen, *, docker: bool, port: int | None) -> int:
     return 0
 
 
-async def _run(screen: Screen, told: asyncio.Event, *, docker: bool, port: int | None) -> None:
-    opening = docker_stage if docker else local_stage
-    async with opening(screen, port) as stage, watching(stage.registry) as states:
-        showing = asyncio.create_task(_show(screen, stage, states, told, docker=docker))
+async def _run(screen: Screen, told: asyncio.Event, chosen: argparse.Namespace) -> None:
+    opening = docker_stage if chosen.docker else local_stage
+    async with opening(screen, chosen.port) as stage, watching(stage.registry) as states:
+        showing = asyncio.create_task(_show(screen, stage, states, told, chosen))
         guarding = asyncio.create_task(stage.until_one_ends())
         try:
             await asyncio.wait({showing, guarding}, return_when=asyncio.FIRST_COMPLETED)
@@ -87,17 +88,20 @@ async def _run(screen: Screen, told: asyncio.Event, *, docker: bool, port: int |
             await asyncio.gather(showing, guarding, return_exceptions=True)
 
 
-async def _show(screen: Screen, stage: Stage, states: States, told: asyncio.Event, *, docker: bool) -> None:
-    screen.title("Three applications, all asleep" + (", on etcd and Docker:" if docker else ":"))
+async def _show(screen: Screen, stage: Stage, states: States, told: asyncio.Event, chosen: argparse.Namespace) -> None:
+    screen.title("Three applications, all asleep" + (", on etcd and Docker:" if chosen.docker else ":"))
     for name in _NAMES:
         screen.say(f"  {_url(name, stage):<32} {_WHAT[name]}")
-    screen.title("The story, by itself:")
-    screen.begin()
-    await Story(screen, states, stage.port).play()
+    if chosen.story:
+        screen.title("The story, by itself:")
+        screen.begin()
+        await Story(screen, states, stage.port).play()
     told.set()
     if not screen.interactive:
         screen.say()
-        screen.say("Every step happened in its time. Without a terminal the demo ends here.")
+        screen.say(
+            ("Every step happened in its time. " if chosen.story else "") + "Without a terminal the demo ends here."
+        )
         return
     _invite(screen, stage)
     states.listeners.append(lambda name, now, record: _tell(screen, name, now, record))
@@ -134,5 +138,4 @@ def _url(name: str, stage: Stage) -> str:
 
 
 if __name__ == "__main__":
-    chosen = _arguments()
-    sys.exit(asyncio.run(_main(Screen(), docker=chosen.docker, port=chosen.port)))
+    sys.exit(asyncio.run(_main(Screen(), _arguments())))

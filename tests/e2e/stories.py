@@ -90,7 +90,7 @@ async def a_socket(system: System, idle: float, name: str = "socket") -> None:
         first = await socket.receive_str(timeout=10)
         began = time.monotonic()
         while time.monotonic() < began + idle + 2.0:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(1.0)
             assert (await asyncio.to_thread(system.tenant, name))["state"] == "started"
         await socket.send_str("second")
         second = await socket.receive_str(timeout=10)

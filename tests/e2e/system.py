@@ -150,7 +150,8 @@ class System:
             assert time.monotonic() < deadline, (
                 f"{name} is {record['state']}, not {states}, after {within:g} s: {record}"
             )
-            time.sleep(0.25)
+            # Each look is a process of its own: more often would only slow down what is waited for.
+            time.sleep(0.5)
 
     # ------------------------------------------------------------------------------------------------ the visitor
 

@@ -1,4 +1,7 @@
-"""`make demo` on a terminal: the story, then live until Ctrl-C; and what it says when something is in its way."""
+"""The demo on a terminal, live until Ctrl-C, and what it says when something is in its way.
+
+The story is played by test_quick_start.py, in a clean clone.
+"""
 
 import os
 import pty
@@ -63,7 +66,7 @@ class Terminal:
 
 def test_on_a_terminal_it_serves_on_until_ctrl_c(run_folder: RunFolder) -> None:
     port = free_port()
-    terminal = Terminal(run_folder.environment(), "--port", str(port))
+    terminal = Terminal(run_folder.environment(), "--no-story", "--port", str(port))
     try:
         terminal.wait_for("What happens, live", within=60)
         assert "\x1b[" in terminal.text, "colours on a terminal"
