@@ -28,7 +28,7 @@ from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import wall_ms
 from gogeta.kit.local_addresses import local_addresses
 from gogeta.kit.signals import stop_signals
-from gogeta.kit.tasks import Tasks, first_of
+from gogeta.kit.tasks import Tasks
 from gogeta.net.forwarder import Proxy
 from gogeta.net.server import Server
 from gogeta.registry.mirror import TenantMirror
@@ -141,19 +141,18 @@ async def _serve(
                 listeners = (running.listen, running.admin)
                 member = Member(kind="gogeta", id=me, since=wall_ms(), listeners=listeners)
                 tasks.start(mirror.source.run(), "mirror")
-                tasks.start(_watch_readiness(front, mirror, proxy), "readiness")
                 tasks.start(proxy.activity.run(), "activity")
                 tasks.start(registry.announce(member), "announce")
-                with contextlib.suppress(TimeoutError):
-                    # A visitor who comes a moment too early is better served a moment later than told so.
-                    await asyncio.wait_for(mirror.source.wait_synced(), ROUTES_PATIENCE)
+                stopping = tasks.start(stop.wait(), "stop")
+                loading = tasks.start(_load(registry, mirror, tenants, proxy, front), "load")
+                # A visitor who comes a moment too early is better served a moment later than told so.
+                await asyncio.wait((loading, stopping), timeout=ROUTES_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
                 await server.accept()
                 if tenants is not None:
-                    if not await _apply(registry, tenants, stop):
+                    await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)
+                    if not loading.done():
                         return 0
-                    with contextlib.suppress(TimeoutError):
-                        # Whoever is told of a URL finds it there: the mirror hears of it a moment later.
-                        await asyncio.wait_for(_until_known(mirror, tenants), ROUTES_PATIENCE)
+                    await loading
                 for controller, chosen in controllers:
                     work = controller.run(chosen, store, metrics=metrics, ready=front.ready)
                     tasks.start(work, controller.name)
@@ -180,15 +179,32 @@ def _forbidden(settings: ServeSettings, store: Store) -> Forbidden:
     )
 
 
-async def _apply(registry: Registry, tenants: Sequence[Tenant], stop: asyncio.Event) -> bool:
-    """Apply the tenants of a file, as soon as the registry is there; False when the stop came first."""
+async def _load(
+    registry: Registry, mirror: TenantMirror, tenants: Sequence[Tenant] | None, proxy: Proxy, front: Front
+) -> None:
+    """Bring the routes in, those of a file first; ready from then on.
+
+    A registry that goes away later does not take a proxy out of service: it still serves every route it knows.
+    """
+    if tenants is not None:
+        await _apply(registry, tenants)
+        with contextlib.suppress(TimeoutError):
+            # Whoever is told of a URL finds it there: the mirror hears of it a moment later.
+            await asyncio.wait_for(_until_known(mirror, tenants), ROUTES_PATIENCE)
+    await mirror.source.wait_synced()
+    proxy.loaded = True
+    front.ready("routes", None)
+
+
+async def _apply(registry: Registry, tenants: Sequence[Tenant]) -> None:
+    """Apply the tenants of a file, as soon as the registry is there."""
     backoff = Backoff(first=0.2, limit=5.0)
-    while not stop.is_set():
+    while True:
         try:
             applied = await registry.apply(tenants)
         except RegistryUnavailableError as error:
             logger.warning("the tenants cannot be applied yet, trying again: %s", error)
-            await first_of(stop, timeout=backoff.next())
+            await asyncio.sleep(backoff.next())
         else:
             logger.info(
                 "tenants: %d created, %d changed, %d unchanged",
@@ -196,8 +212,7 @@ async def _apply(registry: Registry, tenants: Sequence[Tenant], stop: asyncio.Ev
                 len(applied.changed),
                 len(applied.unchanged),
             )
-            return True
-    return False
+            return
 
 
 async def _until_known(mirror: TenantMirror, tenants: Sequence[Tenant]) -> None:
@@ -214,13 +229,3 @@ async def _until_known(mirror: TenantMirror, tenants: Sequence[Tenant]) -> None:
         await known.wait()
     finally:
         end()
-
-
-async def _watch_readiness(front: Front, mirror: TenantMirror, proxy: Proxy) -> None:
-    """Ready once the routes are loaded.
-
-    A registry that goes away later does not take a proxy out of service: it still serves every route it knows.
-    """
-    await mirror.source.wait_synced()
-    proxy.loaded = True
-    front.ready("routes", None)

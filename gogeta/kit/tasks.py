@@ -13,6 +13,8 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from gogeta.domain.errors import GogetaError
+
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
@@ -46,7 +48,9 @@ class Tasks:
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.error("background task %s failed", task.get_name(), exc_info=error)
+            # An error of ours says all in its words; where any other came from, only its traceback tells.
+            trace = None if isinstance(error, GogetaError) else error
+            logger.error("background task %s failed: %s", task.get_name(), error, exc_info=trace)
 
     async def close(self) -> None:
         """Cancel all and wait until they have ended. Idempotent."""
