@@ -158,6 +158,8 @@ class DockerDriver:
         """As the contract has it."""
         spec = _spec(tenant)
         seen = await self._find(tenant)
+        if seen is not None and _is_going(seen):
+            seen = await self._outlive_removal(tenant, seen)
         if seen is not None and await self._will_die(seen):
             seen = await self._outlive_stop(tenant, seen)
         if seen is not None and seen["State"]["Paused"]:
@@ -169,6 +171,9 @@ class DockerDriver:
         try:
             await self._engine.start(container)
         except Refused as refused:
+            if "removal" in refused.message:
+                # Somebody removes it this very moment: no fault of the tenant's, and the next call makes it anew.
+                raise RuntimeUnavailableError(f"its container is being removed: {refused}") from refused
             raise refused_start(refused.status, refused.message) from refused
         return await self._started(tenant, container, before)
 
@@ -268,6 +273,16 @@ class DockerDriver:
         self._stops.pop(seen["Id"], None)
         return await self._find(tenant)
 
+    async def _outlive_removal(self, tenant: Tenant, seen: Json) -> Json | None:
+        """Wait until a container that somebody removes is gone."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + _DYING
+        while (now := await self._engine.inspect(seen["Id"])) is not None and _is_going(now):
+            if loop.time() >= give_up:
+                raise RuntimeUnavailableError(f"the Docker engine does not get rid of container {seen['Id'][:12]}")
+            await asyncio.sleep(0.05)
+        return await self._find(tenant)
+
     async def pause(self, tenant: Tenant) -> Runtime:
         """As the contract has it, by the kernel's freezer."""
         seen = await self._known(tenant)
@@ -362,3 +377,8 @@ def _declared_port(seen: Json) -> int:
         if protocol == "tcp" and number.isdigit():
             return int(number)
     return DEFAULT_PORT
+
+
+def _is_going(seen: Json) -> bool:
+    """Whether the engine is removing it, or failed to remove all of it and will try again."""
+    return seen["State"].get("Status") == "removing" or bool(seen["State"].get("Dead"))

@@ -439,3 +439,24 @@ async def test_all_of_it_on_uvloop(docker_driver: DockerDriver) -> None:
         assert await fetch((await docker_driver.start(who)).endpoints[0]) == "acme"
         assert (await asyncio.wait_for(anext(events), 5)).name == "acme"
     assert (await docker_driver.stop(who)).exit_code in (0, 143)
+
+
+async def test_a_start_while_somebody_removes_the_container_is_no_fault_of_the_tenants(
+    docker: DockerEngine, docker_driver: DockerDriver
+) -> None:
+    for _ in range(6):
+        await docker_driver.start(tenant())
+        removal = asyncio.create_task(asyncio.to_thread(docker.request, "DELETE", "/containers/gogeta-acme?force=true"))
+        await asyncio.sleep(0.02)
+        async with asyncio.timeout(15):
+            while True:
+                try:
+                    # What the controller does with a runtime that is not ready for it: it asks again.
+                    started = await docker_driver.start(tenant())
+                    if removal.done() and started.endpoints:
+                        break
+                except RuntimeUnavailableError:
+                    await asyncio.sleep(0.05)
+        await removal
+        now = await docker_driver.start(tenant())
+        assert await fetch(now.endpoints[0]) == "acme"
