@@ -21,6 +21,7 @@ from prometheus_client.exposition import choose_encoder
 from gogeta.domain.errors import Fault, GogetaError
 from gogeta.domain.hosts import normalise_host
 from gogeta.domain.upstreams import Endpoint
+from gogeta.kit.parsers import require_compiled_parser
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ class AdminSite:
         setting: str = "admin",
     ) -> None:
         """``program`` stands in answers; ``names`` are further hosts it answers to; ``setting`` names its flag."""
+        require_compiled_parser()
         self._wanted = endpoint
         self._metrics = metrics
         self._program = program
