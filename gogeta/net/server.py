@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from gogeta.kit.admin_site import AddressTakenError
 from gogeta.net.downstream import DownstreamConnection
+from gogeta.net.vanishing import probe_when_silent
 
 if TYPE_CHECKING:
     from gogeta.domain.upstreams import Endpoint
@@ -49,6 +50,8 @@ class Server:
             )
         except OSError as error:
             raise AddressTakenError("listen", self._endpoint, error) from error
+        for listener in self._server.sockets:
+            probe_when_silent(listener)
         self.port = self._server.sockets[0].getsockname()[1]
         self._proxy.forwarding.port = self.port
 

@@ -20,6 +20,7 @@ from gogeta.core.request import Fields, trailers
 from gogeta.core.response import SWITCHING, Framing, ResponseHead, interim
 from gogeta.net.reading import Hold, ReadGate
 from gogeta.net.tunnel import Tunnel
+from gogeta.net.vanishing import probe_when_silent
 
 if TYPE_CHECKING:
     from gogeta.net.exchange import Exchange
@@ -73,7 +74,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self.reading = ReadGate(self.transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH)
-        self._descriptor = transport.get_extra_info("socket").fileno()
+        own = transport.get_extra_info("socket")
+        self._descriptor = own.fileno()
+        probe_when_silent(own)
         self.proxy.upstreams.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

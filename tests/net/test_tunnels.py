@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 
 import pytest
 
@@ -184,3 +186,19 @@ async def test_an_open_tunnel_outlives_every_idle_limit() -> None:
         await until(lambda: on.proxy.now > sweeps + 0.9)
         visitor.send(b"still here")
         assert await visitor.reader.readexactly(10) == b"still here"
+
+
+async def test_the_kernel_probes_both_sides_so_that_a_vanished_peer_keeps_no_tenant_awake() -> None:
+    async with stage() as on, on.visitor() as visitor:
+        await on.serve(Socket())
+        visitor.send(get("/", *ASKS))
+        await visitor.answer()
+        (downstream,), (upstream,) = on.proxy.connections, on.proxy.upstreams
+        for side in (downstream, upstream):
+            with socket.socket(fileno=os.dup(side.transport.get_extra_info("socket").fileno())) as own:
+                assert own.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                idle, pause, count = (
+                    own.getsockopt(socket.IPPROTO_TCP, name)
+                    for name in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+                )
+                assert idle + pause * count <= 120
