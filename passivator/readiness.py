@@ -22,7 +22,8 @@ from passivator.drivers.base import Health, Runtime
 
 FIRST_DELAY: Final = 0.005
 LONGEST_DELAY: Final = 0.25
-_GROWTH: Final = 1.5
+_SHARE: Final = 0.05
+"""A pause is this part of the time tried so far: it delays nobody by more than that part of what the start takes."""
 ROUND: Final = 1.0
 """Seconds after which the runtime is asked again whether the instance still lives, should its events be late."""
 CONNECT_TIMEOUT: Final = 1.0
@@ -63,7 +64,7 @@ class Readiness:
         self._host = next((host for host in tenant.hosts if host != DEFAULT_HOST and not host.startswith("*.")), None)
         self._deadline = began + tenant.ready.timeout
         self._timeout = tenant.ready.timeout
-        self._delay = FIRST_DELAY
+        self._tried_since: float | None = None
         self.seen = "nothing was tried"
         """What the last check met, for people."""
 
@@ -72,6 +73,8 @@ class Readiness:
         if runtime.health is Health.UNHEALTHY and runtime.failure is not None:
             return NeverReady(runtime.failure)
         until = monotonic() + ROUND
+        if self._tried_since is None:
+            self._tried_since = monotonic()
         while True:
             answering = await self._answering(runtime)
             if answering:
@@ -83,7 +86,7 @@ class Readiness:
                         ReasonCode.NOT_READY, f"it was not ready within {self._timeout:g} s of its start: {self.seen}"
                     )
                 )
-            delay, self._delay = self._delay, min(self._delay * _GROWTH, LONGEST_DELAY)
+            delay = min(max((now - self._tried_since) * _SHARE, FIRST_DELAY), LONGEST_DELAY)
             if await first_of(changed, timeout=min(delay, max(self._deadline - now, 0.001))) or monotonic() >= until:
                 return NotYet()
 
