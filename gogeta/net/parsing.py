@@ -6,6 +6,7 @@ One half of ``DownstreamConnection``: this one reads, and never writes; the othe
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from gogeta.net.forwarder import Proxy
 
 
-class RequestParsing(asyncio.Protocol):
+class RequestParsing(asyncio.Protocol, ABC):
     """The reading half of a visitor's connection."""
 
     # The answering half's, which this one looks at.
@@ -53,14 +54,17 @@ class RequestParsing(asyncio.Protocol):
         """The head being parsed is our own, to read on behind an upgrade that is not passed on."""
         self._receiving: Exchange | None = None
 
+    @abstractmethod
     def _refuse_later(self, error: RefusedError) -> None:
-        raise NotImplementedError
+        """Refuse what was just read, in its turn, and read nothing more."""
 
+    @abstractmethod
     def _put_off(self, data: bytes) -> None:
-        raise NotImplementedError
+        """Keep bytes that come behind a request which is being answered."""
 
+    @abstractmethod
     def _next(self) -> None:
-        raise NotImplementedError
+        """Go on with what waits, when nothing is being answered."""
 
     def _feed(self, data: bytes) -> None:
         proxy = self.proxy
