@@ -61,7 +61,8 @@ async def programs(system: System, name: str = "program") -> None:
         instances.add(answer.json["instance"])
         record = await asyncio.to_thread(system.tenant, name)
         assert record["desired"]["wakes"] == cycle
-        assert record["desired"]["cause"] == "request"
+        # Where looking took longer than its idle timeout, it is being put to sleep already.
+        assert record["desired"]["cause"] in ("request", "idle")
         assert [phase["name"] for phase in record["observed"]["phases"]] == ["queued", "started", "ready"]
         await asyncio.to_thread(system.until, name, "passivated")
         assert not system.runs(name)

@@ -12,7 +12,7 @@ from tests.rig.chromium import Chromium
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
-IDLE = 3.0
+IDLE = 4.0
 
 
 def declare_all(system: System) -> None:
