@@ -427,6 +427,23 @@ async def test_a_start_under_way_when_the_registry_goes_is_finished_and_recorded
     assert stage.counted("start", "acme") == 1
 
 
+async def test_while_the_registry_is_away_nothing_new_is_started(stage: Stage) -> None:
+    # What starts anew may get an address that proxies, who hear nothing either, still take for another tenant's.
+    await stage.up()
+    await stage.declare("acme", idle_timeout="never")
+    await stage.wake("acme")
+    await stage.until("acme", Observed.STARTED)
+    stage.store.go_away()
+    await asyncio.sleep(30)
+    stage.runtime.end("acme")
+    await asyncio.sleep(600)
+    assert stage.counted("start", "acme") == 1
+    stage.store.come_back()
+    await stage.until("acme", Observed.STARTING, Observed.FAILED, within=10)
+    await stage.until("acme", Observed.STARTED)
+    assert stage.counted("start", "acme") == 2
+
+
 async def test_lost_answers_and_compactions_change_nothing(stage: Stage) -> None:
     await stage.up()
     await stage.declare("acme")
