@@ -63,7 +63,14 @@ class ProxyCollector(Collector):
         )
         yield _gauge("gogeta_in_flight", "Requests and tunnels under way.", {(): proxy.in_flight})
         yield _histogram(
-            "gogeta_request_seconds", "From the request head read to the last byte sent.", tally.request_seconds
+            "gogeta_request_seconds",
+            "From the request head read to the last byte sent.",
+            tally.whole_seconds + tally.request_seconds,
+        )
+        yield _histogram(
+            "gogeta_first_byte_seconds",
+            "From the request head read to the first byte of the answer sent.",
+            tally.whole_seconds + tally.first_byte_seconds,
         )
         yield _counter("gogeta_upgrades", "Connections that became tunnels.", {(): tally.upgrades})
         yield _gauge("gogeta_upstream_connections", "Connections to tenants open now.", {(): len(proxy.upstreams)})

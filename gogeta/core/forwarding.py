@@ -1,4 +1,4 @@
-"""Who the visitor is, told to the tenant: ``X-Forwarded-*``, ``Forwarded`` (RFC 7239) and ``X-Request-Id``.
+"""Who the visitor is, told to the tenant: ``X-Forwarded-*`` and ``Forwarded`` (RFC 7239).
 
 Only a peer in the list of trusted proxies may speak for somebody else; from everybody else these fields are dropped and
 written anew.
@@ -54,15 +54,15 @@ class Forwarding:
             self._peers[peer] = known
         return known
 
-    def fields(self, peer: str, head: RequestHead, request_id: bytes) -> bytes:
-        """The forwarding fields of one request, serialised."""
+    def fields(self, peer: str, head: RequestHead) -> bytes:
+        """The forwarding fields of one request, serialised; the same for every head with the same host and chain."""
         address, node, trusted = self._peer(peer)
         host = head.host
         if not (trusted and head.forwarding):
             return (
                 b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: %b\r\nX-Forwarded-Port: %b\r\n"
-                b'Forwarded: for=%b;host="%b";proto=http\r\nX-Request-Id: %b\r\n'
-                % (address, host, self._port, node, host.replace(b'"', b""), request_id)
+                b'Forwarded: for=%b;host="%b";proto=http\r\n'
+                % (address, host, self._port, node, host.replace(b'"', b""))
             )
         given: dict[bytes, list[bytes]] = {}
         for name, value in head.forwarding:
@@ -80,7 +80,4 @@ class Forwarding:
             first(b"x-forwarded-proto", b"http"),
             first(b"x-forwarded-host", host),
             first(b"x-forwarded-port", self._port),
-        ) + b"Forwarded: %b\r\nX-Request-Id: %b\r\n" % (
-            chain(b"forwarded", b'for=%b;host="%b";proto=http' % (node, host.replace(b'"', b""))),
-            request_id,
-        )
+        ) + b"Forwarded: %b\r\n" % chain(b"forwarded", b'for=%b;host="%b";proto=http' % (node, host.replace(b'"', b"")))

@@ -21,18 +21,24 @@ _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?]*)(.*)", re.DOTALL).fullmat
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}").fullmatch
 _IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 _MAX_LENGTH_DIGITS: Final = 19
+ORDINARY_LINE: Final = re.compile(rb"(GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (/[!-\"$-~]*) HTTP/1\.1").fullmatch
+"""A request line in its one ordinary form: method and target (RFC 9112 section 3)."""
 _REFUSED_UPGRADES: Final = frozenset({b"h2c", b"h2"})
 
 
 class RequestHead:
-    """One request's head, judged.
+    """What the fields of one request's head say, judged; method and target are the exchange's.
 
+    So one value serves every request with the same fields (``core/memory.py``); nothing may change it once it is made.
     ``length`` is the body's length, None when it is chunked; 0 without a body. ``upgrade`` is the protocol asked for,
-    empty when none (or one that is not passed on). ``pieces`` are the fields to send on, serialised, in their order.
+    empty when none (or one that is not passed on). ``lines`` are the fields to send on, serialised, in their order, and
+    ``ends`` what stands behind our own fields. ``plain``: HTTP/1.1 with a body of known length (or none), and nothing
+    asked beyond an ordinary answer.
     """
 
     __slots__ = (
         "chunked",
+        "ends",
         "expects_continue",
         "fields",
         "forwarding",
@@ -40,29 +46,24 @@ class RequestHead:
         "http11",
         "keep_alive",
         "length",
-        "method",
-        "pieces",
+        "lines",
+        "plain",
         "request_id",
-        "target",
         "upgrade",
         "wants_trailers",
     )
 
     def __init__(  # noqa: C901, PLR0912, PLR0915 - one pass over the fields, one branch for each kind
-        self, method: bytes, target: bytes, version: str, fields: Fields
+        self, version: str, fields: Fields, authority: bytes | None = None
     ) -> None:
-        """Judge a parsed head. Raises RefusedError."""
-        self.method = method
+        """Judge parsed fields; ``authority`` is that of a target in absolute form. Raises RefusedError."""
         self.fields = fields
         self.http11 = version == "1.1"
-        self.upgrade = b""
         self.expects_continue = False
         self.wants_trailers = False
-        self.chunked = False
         self.length: int | None = 0
         self.request_id = b""
         self.forwarding: Fields = []
-        self.target = target
         if not self.http11 and version != "1.0":
             raise RefusedError(Reason.VERSION, f"version {version}")
         host: bytes | None = None
@@ -70,7 +71,6 @@ class RequestHead:
         upgrade = b""
         coding = sized = False
         pieces: list[bytes] = []
-        self.pieces = pieces
         kinds = REQUEST_KINDS
         for name, value in fields:
             kind = kinds[name]
@@ -116,86 +116,91 @@ class RequestHead:
         if coding:
             if sized:
                 raise RefusedError(Reason.FRAMING, "Content-Length with Transfer-Encoding")
-            self.chunked, self.length = True, None
-        self._judge_target(host)
-        self.keep_alive = self.http11
-        if connection:
-            self._judge_connection(connection, upgrade)
-
-    def _judge_connection(self, connection: list[bytes], upgrade: bytes) -> None:
-        if b"close" in connection:
-            self.keep_alive = False
-        elif not self.http11:
-            self.keep_alive = b"keep-alive" in connection
+            self.length = None
+        self.chunked = coding
+        self.host = self._judge_host(host, authority, pieces)
+        self.keep_alive = self.http11 if not connection else self._stays(connection)
         # A body under an upgrade can be read in two ways, so such a request goes on without its upgrade, as RFC 9110
         # section 7.8 lets a server do; so does h2c, which would take the connection out of our sight.
+        self.upgrade = b""
         if b"upgrade" in connection and upgrade and self.http11 and self.length == 0:
             wanted = [token for token in upgrade.split(b",") if token.strip().lower() not in _REFUSED_UPGRADES]
             self.upgrade = b",".join(wanted).strip()
         if names := taken_out(connection):
-            self.pieces[:] = without(self.pieces, names)
+            pieces = without(pieces, names)
+        self.lines = b"".join(pieces)
+        if self.upgrade:
+            self.ends = b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % self.upgrade
+        else:
+            # RFC 9110 section 10.1.4: TE travels with its connection option.
+            self.ends = b"TE: trailers\r\nConnection: TE\r\n\r\n" if self.wants_trailers else b"\r\n"
+        self.plain = self.http11 and not (coding or upgrade or self.expects_continue)
 
-    def _judge_target(self, host: bytes | None) -> None:
-        target = self.target
-        if not _TARGET(target):
-            raise RefusedError(Reason.MALFORMED, "the target has characters that may not stand there")
-        if self.method == b"CONNECT":
-            raise RefusedError(Reason.METHOD, "CONNECT")
-        authority = None
-        if target[:1] != b"/":
-            if target == b"*":
-                if self.method != b"OPTIONS":
-                    raise RefusedError(Reason.MALFORMED, "the target * belongs to OPTIONS")
-            elif (match := _ABSOLUTE(target)) is not None:
-                authority, path = match.groups()
-                if b"@" in authority or not authority:
-                    raise RefusedError(Reason.HOST_INVALID, "the target's authority")
-                self.target = (
-                    path if path[:1] == b"/" else (b"*" if self.method == b"OPTIONS" and not path else b"/" + path)
-                )
-            else:
-                raise RefusedError(Reason.MALFORMED, "the target is neither a path nor an http URL")
+    def _stays(self, connection: list[bytes]) -> bool:
+        """Whether the visitor wants the connection to stay open (RFC 9112 section 9.3)."""
+        return b"close" not in connection and (self.http11 or b"keep-alive" in connection)
+
+    def _judge_host(self, host: bytes | None, authority: bytes | None, pieces: list[bytes]) -> bytes:
+        """RFC 9112 sections 3.2 and 3.2.2."""
         if host is None:
             if self.http11:
                 raise RefusedError(Reason.HOST_INVALID, "Host is missing")
             if authority is None:
                 raise RefusedError(Reason.HOST_UNKNOWN, "HTTP/1.0 without a Host")
-            self.pieces.insert(0, b"Host: " + authority + b"\r\n")
-            host = authority
-        elif authority is not None and authority.lower() != host.lower():
+            pieces.insert(0, b"Host: " + authority + b"\r\n")
+            return authority
+        if authority is not None and authority.lower() != host.lower():
             raise RefusedError(Reason.HOST_INVALID, "Host differs from the target's authority")
-        self.host = host
-
-    @property
-    def replayable(self) -> bool:
-        """Whether it may be sent a second time when a reused connection died under it.
-
-        That is an idempotent method without a body (RFC 9110 section 9.2.2).
-        """
-        return self.length == 0 and self.method in _IDEMPOTENT and not self.upgrade
+        return host
 
     def field(self, name: bytes) -> bytes:
         """The first value of a field by its lower-case name; empty when it is not there. Not for the warm path."""
         return next((value for key, value in self.fields if key.lower() == name), b"")
 
-    @property
-    def navigation(self) -> bool:
+    def replayable(self, method: bytes) -> bool:
+        """Whether a request may be sent a second time when a reused connection died under it.
+
+        That is an idempotent method without a body (RFC 9110 section 9.2.2).
+        """
+        return self.length == 0 and method in _IDEMPOTENT and not self.upgrade
+
+    def navigation(self, method: bytes) -> bool:
         """Whether a person's browser is going to this page: fetch metadata when there is any, else what it accepts."""
-        if self.method != b"GET" or self.upgrade:
+        if method != b"GET" or self.upgrade:
             return False
         mode = self.field(b"sec-fetch-mode")
         if mode:
             return mode == b"navigate" and self.field(b"sec-fetch-dest") in (b"document", b"iframe", b"frame", b"")
         return b"text/html" in self.field(b"accept")
 
-    def serialise(self, forwarding: bytes) -> bytes:
-        """The head for the upstream; ``forwarding`` are our own fields, serialised."""
-        if self.upgrade:
-            ends = b"Connection: Upgrade\r\nUpgrade: %b\r\n\r\n" % self.upgrade
-        else:
-            # RFC 9110 section 10.1.4: TE travels with its connection option.
-            ends = b"TE: trailers\r\nConnection: TE\r\n\r\n" if self.wants_trailers else b"\r\n"
-        return b"".join((self.method, b" ", self.target, b" HTTP/1.1\r\n", *self.pieces, forwarding, ends))
+    def serialise(self, method: bytes, target: bytes, own: bytes) -> bytes:
+        """The head for the upstream; ``own`` are our own fields, serialised."""
+        return b"".join((method, b" ", target, b" HTTP/1.1\r\n", self.lines, own, self.ends))
+
+
+def judge_target(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
+    """The target to send on, and the authority when it came in absolute form (RFC 9112 section 3.2).
+
+    Raises RefusedError.
+    """
+    if not _TARGET(target):
+        raise RefusedError(Reason.MALFORMED, "the target has characters that may not stand there")
+    if method == b"CONNECT":
+        raise RefusedError(Reason.METHOD, "CONNECT")
+    if target[:1] == b"/":
+        return target, None
+    if target == b"*":
+        if method != b"OPTIONS":
+            raise RefusedError(Reason.MALFORMED, "the target * belongs to OPTIONS")
+        return target, None
+    if (match := _ABSOLUTE(target)) is None:
+        raise RefusedError(Reason.MALFORMED, "the target is neither a path nor an http URL")
+    authority, path = match.groups()
+    if b"@" in authority or not authority:
+        raise RefusedError(Reason.HOST_INVALID, "the target's authority")
+    if path[:1] == b"/":
+        return path, authority
+    return b"*" if method == b"OPTIONS" and not path else b"/" + path, authority
 
 
 def trailers(fields: Fields) -> bytes:

@@ -32,12 +32,14 @@ class Framing(IntEnum):
 
 
 class ResponseHead:
-    """One response's head, judged. ``head`` is what the visitor gets, serialised and complete.
+    """One response's head, judged; nothing may change it once it is made (``core/memory.py``).
 
-    ``until_close``: the upstream's body ends with its connection.
+    ``lines`` is what the visitor gets, serialised, less a Date when there is none (``dated``) and the empty line.
+    ``until_close``: the upstream's body ends with its connection. ``size`` is how many bytes of body follow, None when
+    only their end tells.
     """
 
-    __slots__ = ("framing", "head", "keep_alive", "length", "status", "until_close")
+    __slots__ = ("dated", "framing", "keep_alive", "length", "lines", "size", "status", "until_close")
 
     def __init__(  # noqa: PLR0912, PLR0915, C901 - one pass over the fields, one branch each
         self,
@@ -46,18 +48,18 @@ class ResponseHead:
         fields: Fields,
         request: RequestHead,
         *,
+        method: bytes,
         keep_alive: bool,
-        date: bytes,
         upstream_http11: bool = True,
     ) -> None:
         """Judge a parsed head for ``request``.
 
-        ``keep_alive``: whether the visitor's connection may stay open; ``date``: a Date field to add when there is
-        none. Raises RefusedError with ``UPSTREAM_INVALID``.
+        ``keep_alive``: whether the visitor's connection may stay open. Raises RefusedError with ``UPSTREAM_INVALID``.
         """
         self.status = status
         self.length: int | None = None
         self.until_close = False
+        self.keep_alive = keep_alive
         coding = dated = False
         connection: list[bytes] = []
         trailer = b""
@@ -91,6 +93,7 @@ class ResponseHead:
             raise RefusedError(Reason.UPSTREAM_INVALID, "Transfer-Encoding with Content-Length, or in HTTP/1.0")
         if names := taken_out(connection):
             pieces = without(pieces, names)
+            dated = dated and b"date" not in names
         if status == SWITCHING:
             # RFC 9110 section 7.8: only to what was asked for. Anything else would open a tunnel nobody knows of.
             if not upgrade or b"upgrade" not in connection or not set(tokens(upgrade)) <= set(tokens(request.upgrade)):
@@ -98,22 +101,25 @@ class ResponseHead:
             self.framing, self.keep_alive = Framing.NONE, False
             pieces.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade)
         else:
-            self._frame(request, coding=coding, keep_alive=keep_alive, pieces=pieces)
+            self._frame(request, bodiless=method == b"HEAD" or status in _BODILESS, coding=coding, pieces=pieces)
             if trailer and self.framing is Framing.CHUNKED and request.wants_trailers:
                 pieces.append(trailer)
             if not self.keep_alive:
                 pieces.append(b"Connection: close\r\n")
             elif not request.http11:
                 pieces.append(b"Connection: keep-alive\r\n")
-        if not dated:
-            pieces.append(date)
-        self.head = b"".join((b"HTTP/1.1 %d " % status, phrase or _PHRASES.get(status, b""), b"\r\n", *pieces, b"\r\n"))
+        self.dated = dated
+        self.size = 0 if self.framing is Framing.NONE else self.length if self.framing is Framing.LENGTH else None
+        self.lines = b"".join((b"HTTP/1.1 %d " % status, phrase or _PHRASES.get(status, b""), b"\r\n", *pieces))
 
-    def _frame(self, request: RequestHead, *, coding: bool, keep_alive: bool, pieces: list[bytes]) -> None:
+    def serialise(self, date: bytes) -> bytes:
+        """The head for the visitor; ``date`` is the Date field to add where there is none, serialised."""
+        return self.lines + b"\r\n" if self.dated else b"".join((self.lines, date, b"\r\n"))
+
+    def _frame(self, request: RequestHead, *, bodiless: bool, coding: bool, pieces: list[bytes]) -> None:
         """RFC 9112 section 6.3, in its order."""
         status = self.status
-        self.keep_alive = keep_alive
-        if request.method == b"HEAD" or status in _BODILESS:
+        if bodiless:
             self.framing = Framing.NONE
             # A HEAD or 304 tells what a GET would have; a 204 has no length (RFC 9110 section 8.6).
             if self.length is not None and status != HTTPStatus.NO_CONTENT:

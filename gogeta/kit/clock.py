@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
+from typing import Final
 
 
 def wall_ms() -> int:
@@ -19,6 +20,11 @@ def wall_ms() -> int:
 def monotonic() -> float:
     """Seconds on the running loop's clock; only differences mean anything."""
     return asyncio.get_running_loop().time()
+
+
+exact: Final = time.monotonic
+"""Seconds on the system's monotonic clock, finer than a loop's; only differences mean anything. For measuring alone:
+deadlines use the loop's time, which tests can move."""
 
 
 def rfc3339(milliseconds: int) -> str:

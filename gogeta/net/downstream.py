@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from gogeta.core.pages import Page, problem
 from gogeta.core.refusal import Reason, RefusedError
+from gogeta.core.request import RequestHead
 from gogeta.net.breaking import break_off
 from gogeta.net.exchange import Exchange
 from gogeta.net.parsing import RequestParsing
@@ -41,11 +42,13 @@ class DownstreamConnection(RequestParsing):
         self.transport: asyncio.Transport
         self.reading: ReadGate
         self.peer = ""
+        self._forwarded_host = self._forwarding = b""
         self._broken = False
-        """Nothing more is parsed: a request was refused in a way that ends the connection."""
+        """Nothing more is parsed: a request was refused in a way that ends the connection, or it became a tunnel."""
         # Answering.
         self._current: Exchange | None = None
-        self._queue: deque[Exchange | RefusedError] = deque()
+        self._queue: deque[Exchange | RefusedError] | None = None
+        """What was read behind the current request; there is a queue only where somebody pipelines."""
         self._later: list[bytes] = []
         """Bytes that wait until the current exchange is answered."""
         self._later_bytes = 0
@@ -67,6 +70,15 @@ class DownstreamConnection(RequestParsing):
         """Whether no exchange is under way."""
         return self._current is None and self.tunnel is None and not self._queue
 
+    def forwarding(self, head: RequestHead) -> bytes:
+        """The forwarding fields of a request, serialised: mostly those of the one before."""
+        if head.host is self._forwarded_host and not head.forwarding:
+            return self._forwarding
+        fields = self.proxy.forwarding.fields(self.peer, head)
+        if not head.forwarding:
+            self._forwarded_host, self._forwarding = head.host, fields
+        return fields
+
     # asyncio's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -86,13 +98,13 @@ class DownstreamConnection(RequestParsing):
         self.proxy.closed(self)
         if self.tunnel is not None:
             self.tunnel.lost(self.transport, exc)
-        for exchange in (self._current, *self._queue):
+        for exchange in (self._current, *(self._queue or ())):
             if isinstance(exchange, Exchange):
                 if exchange.answered and not exchange.ended:
                     self.proxy.tally.broken["client"] += 1
                 exchange.abandon()
         self._current = None
-        self._queue.clear()
+        self._queue = None
         self._later.clear()
 
     def eof_received(self) -> bool:
@@ -127,14 +139,15 @@ class DownstreamConnection(RequestParsing):
         self._next()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the visitor: of this request, of later ones, or of a tunnel."""
-        if self.tunnel is not None:
-            self.tunnel.forward(self.transport, data)
-        elif self._closing or self._broken:
+        """Bytes of the visitor: of this request, or of later ones."""
+        current = self._current
+        if self._closing or self._broken:
+            if self.tunnel is not None:
+                self.tunnel.forward(self.transport, data)
             return
-        elif self._queue or self._later or self.blocked or (self._current is not None and self._current.request_done):
+        if self._queue or self._later or self.blocked or (current is not None and current.request_done):
             self._put_off(data)
-        else:
+        elif current is not None or self._in_head or self._receiving is not None or not self._recognise(data):
             self._feed(data)
 
     def _put_off(self, data: bytes) -> None:
@@ -143,6 +156,12 @@ class DownstreamConnection(RequestParsing):
         self._later_bytes += len(data)
         if self._later_bytes > BUFFER_LIMIT:
             self.reading.hold(Hold.ORDER)
+
+    def _enqueue(self, item: Exchange | RefusedError) -> None:
+        """Keep what was read until what came before it is answered."""
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append(item)
 
     def _refuse_later(self, error: RefusedError) -> None:
         """Refuse what was just read, after everything before it is answered; nothing more is read."""
@@ -158,12 +177,12 @@ class DownstreamConnection(RequestParsing):
             else:
                 receiving.refuse(error.reason)
             return
-        if receiving is not None and receiving in self._queue:
+        if receiving is not None and self._queue and receiving in self._queue:
             self._queue.remove(receiving)
         if self._current is None and not self._queue:
             self.refuse(error)
         else:
-            self._queue.append(error)
+            self._enqueue(error)
 
     # Answering.
 
@@ -274,12 +293,14 @@ class DownstreamConnection(RequestParsing):
     def open_tunnel(self, tunnel: Tunnel) -> None:
         """The upstream has switched protocols: from now on bytes go through both ways."""
         self.tunnel = tunnel
+        self._broken = True
         self._current = None
         self.deadline = float("inf")
         later, self._later, self._later_bytes = self._later, [], 0
         self.reading.release(Hold.PEER | Hold.PENDING | Hold.ORDER)
         if later:
             tunnel.forward(self.transport, b"".join(later))
+        tunnel.join(self.transport, self)
         if self._eof:
             tunnel.eof(self.transport)
 

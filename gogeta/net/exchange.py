@@ -15,6 +15,7 @@ from gogeta.core.request import RequestHead
 from gogeta.net.reading import Hold
 
 if TYPE_CHECKING:
+    from gogeta.core.response import ResponseHead
     from gogeta.net.downstream import DownstreamConnection
     from gogeta.net.fleet import Entry
     from gogeta.net.upstream import UpstreamConnection
@@ -27,55 +28,46 @@ _CLOSING: Final = frozenset({Reason.HOST_INVALID, Reason.MALFORMED, Reason.FRAMI
 
 
 class Exchange:
-    """One request's way (see the module's docstring). Created when its head has been judged."""
+    """One request's way (see the module's docstring). Created when its head has been judged.
 
-    __slots__ = (
-        "answered",
-        "attempts",
-        "began",
-        "downstream",
-        "ended",
-        "entry",
-        "head",
-        "held_since",
-        "pending",
-        "pending_bytes",
-        "request_done",
-        "request_id",
-        "sent",
-        "serialised",
-        "status",
-        "upstream",
-    )
+    What an ordinary exchange never touches is at its default here, in the class: it costs nothing per request.
+    """
 
-    def __init__(self, head: RequestHead, downstream: DownstreamConnection, began: float) -> None:
-        """``began``: loop time at which the head was complete."""
-        self.head = head
+    entry: Entry | None = None
+    upstream: UpstreamConnection | None = None
+    serialised = b""
+    """The head as it is sent to the upstream: kept to be sent again where that is allowed."""
+    pending_bytes = 0
+    """How much of ``pending`` is body."""
+    request_id = b""
+    attempts = 0
+    """Upstream connections that took it so far."""
+    sent = False
+    """Whether any of its body has left us: then it cannot be sent again."""
+    answered = False
+    """Whether any of the final response has left us."""
+    ended = False
+    status = 0
+    first_byte_at = 0.0
+    """Loop time at which the final response began; 0 when it came whole, at its end."""
+
+    def __init__(
+        self, downstream: DownstreamConnection, method: bytes, target: bytes, head: RequestHead, began: float
+    ) -> None:
+        """``began``: time at which the head was complete, on the proxy's exact clock."""
         self.downstream = downstream
-        self.began = began
-        self.entry: Entry | None = None
-        self.upstream: UpstreamConnection | None = None
-        self.serialised = b""
-        """The head as it is sent to the upstream: kept to be sent again where that is allowed."""
+        self.method = method
+        self.target = target
+        self.head = head
+        self.began = self.held_since = began
+        self.request_done = head.length == 0
         self.pending: list[bytes] = []
         """What the upstream is to get next, in order; the head is in it when an upstream takes the exchange."""
-        self.pending_bytes = 0
-        self.request_done = head.length == 0
-        self.request_id = b""
-        self.attempts = 0
-        """Upstream connections that took it so far."""
-        self.sent = False
-        """Whether any of its body has left us: then it cannot be sent again."""
-        self.answered = False
-        """Whether any of the final response has left us."""
-        self.ended = False
-        self.status = 0
-        self.held_since = began
 
     def __repr__(self) -> str:
         """One line for logs and tests."""
         state = "ended" if self.ended else "answered" if self.answered else "open"
-        return f"<Exchange {self.head.method.decode()} {self.head.target[:80].decode()} {state}>"
+        return f"<Exchange {self.method.decode()} {self.target[:80].decode()} {state}>"
 
     # The request's side.
 
@@ -102,17 +94,16 @@ class Exchange:
     def flush(self) -> None:
         """Send on what has gathered, in one write; without an upstream keep it, within the limit."""
         upstream = self.upstream
+        pending = self.pending
         if upstream is None:
             if self.pending_bytes > PENDING_LIMIT and not self.ended:
                 self.downstream.reading.hold(Hold.PENDING)
-            return
-        if self.pending:
+        elif pending:
             if self.pending_bytes:
                 self.sent = True
                 self.pending_bytes = 0
-            pending = self.pending
             self.pending = []
-            upstream.send(pending[0] if len(pending) == 1 else b"".join(pending))
+            upstream.transport.write(pending[0] if len(pending) == 1 else b"".join(pending))
 
     def attach(self, upstream: UpstreamConnection) -> None:
         """This connection takes the exchange; ``flush`` sends what there is."""
@@ -121,12 +112,18 @@ class Exchange:
         upstream.exchange = self
         self.pending.insert(0, self.serialised)
         downstream = self.downstream
-        downstream.reading.release(Hold.PENDING)
+        if downstream.reading.holds:
+            downstream.reading.release(Hold.PENDING)
         if downstream.blocked:
             upstream.reading.hold(Hold.PEER)
         downstream.expect_response(request_done=self.request_done)
 
     # The response's side.
+
+    def begin_answer(self, head: ResponseHead) -> None:
+        """The final response has begun."""
+        self.status = head.status
+        self.first_byte_at = self.downstream.proxy.clock()
 
     def write(self, data: bytes) -> None:
         """Bytes of the final response, ready for the visitor."""
@@ -137,6 +134,16 @@ class Exchange:
         """An interim response: the final one may still be ours."""
         self.downstream.write(data)
         self.downstream.expect_response(request_done=self.request_done)
+
+    def whole(self, head: ResponseHead, data: bytes) -> None:
+        """The whole final response at once, ready for the visitor."""
+        self.upstream = None
+        self.status = head.status
+        self.answered = True
+        downstream = self.downstream
+        downstream.transport.write(data)
+        self._end()
+        downstream.finish(self, keep_alive=head.keep_alive)
 
     def complete(self, *, keep_alive: bool) -> None:
         """The response is complete."""
@@ -172,7 +179,7 @@ class Exchange:
         self.downstream.proxy.tally.refusals[reason.value] += 1
         # An HTTP/1.0 client would have to be told that the connection stays open; it is simpler that it does not.
         keep_alive = self.head.keep_alive and self.request_done and self.head.http11 and reason not in _CLOSING
-        self.downstream.write_page(page, keep_alive=keep_alive, bodiless=self.head.method == b"HEAD")
+        self.downstream.write_page(page, keep_alive=keep_alive, bodiless=self.method == b"HEAD")
         self._end()
         self.downstream.finish(self, keep_alive=keep_alive)
 
@@ -191,5 +198,6 @@ class Exchange:
 
     def _end(self) -> None:
         self.ended = True
-        self.pending.clear()
+        if self.pending:
+            self.pending.clear()
         self.downstream.proxy.ended(self)

@@ -106,20 +106,21 @@ class Fleet:
         self.entries: dict[str, Entry] = {}
         self.routes = RoutingTable()
         self._pool_limit = pool_limit
-        self._by_host: dict[bytes, Entry | None] = {}
+        self.by_host: dict[bytes, Entry | None] = {}
+        """What ``find`` has found: looked up by requests, filled by ``find`` alone."""
         self.on_change: Callable[[Entry], None] = lambda _: None
         """Called after an entry took another record, and after it was removed."""
 
     def find(self, host: bytes) -> Entry | None:
         """The tenant of a request's host as written. Raises ValueError when it is no host."""
         try:
-            return self._by_host[host]
+            return self.by_host[host]
         except KeyError:
             name = self.routes.find(host)
             entry = None if name is None else self.entries.get(name)
-            if len(self._by_host) >= RoutingTable.CACHE:
-                self._by_host.clear()
-            self._by_host[host] = entry
+            if len(self.by_host) >= RoutingTable.CACHE:
+                self.by_host.clear()
+            self.by_host[host] = entry
             return entry
 
     def changed(self, name: TenantName, before: TenantRecord | None, after: TenantRecord | None) -> None:
@@ -127,7 +128,7 @@ class Fleet:
         hosts_before = before.tenant.hosts if before is not None else ()
         hosts_after = after.tenant.hosts if after is not None else ()
         if hosts_before != hosts_after:
-            self._by_host.clear()
+            self.by_host.clear()
             self.routes.release(name, hosts_before)
             if after is not None:
                 for conflict in self.routes.claim(name, after.created, hosts_after):
@@ -142,7 +143,7 @@ class Fleet:
                 self.on_change(entry)
             return
         if entry is None:
-            self._by_host.clear()
+            self.by_host.clear()
             self.entries[name] = entry = Entry(after, self._pool_limit)
         else:
             close(entry.update(after))

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from gogeta.core.admission import Forward, Hold, Page, Refuse, admit
 from gogeta.core.forwarding import Forwarding
+from gogeta.core.memory import Memory
 from gogeta.core.pages import starting_page
 from gogeta.core.refusal import Reason
 from gogeta.domain.lifecycle import Cause, Meeting
-from gogeta.kit.clock import wall_ms
+from gogeta.kit.clock import exact, wall_ms
 from gogeta.kit.tasks import Tasks
 from gogeta.net.activity import Activity
 from gogeta.net.dialing import Dialer
@@ -27,6 +28,8 @@ from gogeta.net.waker import Waker
 
 if TYPE_CHECKING:
     from gogeta.core.pool import Pool
+    from gogeta.core.request import RequestHead
+    from gogeta.core.response import ResponseHead
     from gogeta.domain.upstreams import Endpoint, Forbidden
     from gogeta.net.downstream import DownstreamConnection
     from gogeta.net.exchange import Exchange
@@ -56,6 +59,8 @@ class Proxy:
         self.fleet.on_change = self._changed
         self.waker = Waker(self, registry)
         self.activity = Activity(self.fleet, registry, self.tally, settings.access_interval)
+        self.request_heads: Memory[RequestHead] = Memory()
+        self.response_heads: Memory[ResponseHead] = Memory()
         self.forwarding = Forwarding(settings.listen.port, settings.trusted_proxies)
         """Port 0, where any free one is taken, is made good when it is known."""
         self.dialer = Dialer(self, forbidden)
@@ -64,10 +69,12 @@ class Proxy:
         self.draining = False
         self.loaded = False
         """Whether the routes have been read once: before that an unknown host is not known to be unknown."""
+        self.clock = exact
+        """What exchanges are measured with."""
         self.loop_time = asyncio.get_running_loop().time
         self.now = self.loop_time()
         """The loop's time as of the last sweep: coarse, and free."""
-        self.date = b""
+        self.date = self.date_and_end = b""
         self._id_prefix = f"{os.getpid():x}-{wall_ms():x}-".encode()
         self._id = 0
         self.tick()
@@ -76,6 +83,7 @@ class Proxy:
         """Move the coarse clock; called by the sweep."""
         self.now = self.loop_time()
         self.date = f"Date: {formatdate(wall_ms() / 1000, usegmt=True)}\r\n".encode()
+        self.date_and_end = self.date + b"\r\n"
 
     # Connections.
 
@@ -95,24 +103,42 @@ class Proxy:
         """A request's head is complete: find its tenant."""
         head = exchange.head
         self._id += 1
-        exchange.request_id = head.request_id or self._id_prefix + b"%x" % self._id
-        try:
-            entry = self.fleet.find(head.host)
-        except ValueError:
-            exchange.refuse(Reason.HOST_INVALID)
-            return
+        exchange.request_id = head.request_id or b"%b%x" % (self._id_prefix, self._id)
+        entry = self.fleet.by_host.get(head.host) or self._find(exchange)
         if entry is None:
-            exchange.refuse(Reason.HOST_UNKNOWN if self.loaded else Reason.LOADING)
             return
         exchange.entry = entry
         entry.in_flight += 1
         self.activity.touch(entry)
-        forwarding = self.forwarding.fields(exchange.downstream.peer, head, exchange.request_id)
-        exchange.serialised = head.serialise(forwarding)
+        exchange.serialised = b"".join(
+            (
+                exchange.method,
+                b" ",
+                exchange.target,
+                b" HTTP/1.1\r\n",
+                head.lines,
+                exchange.downstream.forwarding(head),
+                b"X-Request-Id: ",
+                exchange.request_id,
+                b"\r\n",
+                head.ends,
+            )
+        )
         if entry.meeting is Meeting.FORWARD:
             self.forward(exchange, entry)
         else:
             self.admit(exchange)
+
+    def _find(self, exchange: Exchange) -> Entry | None:
+        """The tenant of a host that was not asked for lately; None when the request is refused."""
+        try:
+            entry = self.fleet.find(exchange.head.host)
+        except ValueError:
+            exchange.refuse(Reason.HOST_INVALID)
+            return None
+        if entry is None:
+            exchange.refuse(Reason.HOST_UNKNOWN if self.loaded else Reason.LOADING)
+        return entry
 
     def admit(self, exchange: Exchange) -> None:
         """Decide what happens with a request now; asked again whenever something has changed."""
@@ -125,8 +151,8 @@ class Proxy:
         if not self.fleet.known(entry):
             exchange.refuse(Reason.GONE)
             return
-        now = self.loop_time()
-        navigation = exchange.head.navigation
+        now = self.clock()
+        navigation = exchange.head.navigation(exchange.method)
         decision = admit(
             entry.meeting, entry.record.tenant.wake, navigation=navigation, waited=now - exchange.held_since
         )
@@ -223,7 +249,7 @@ class Proxy:
         """Decide anew, as if the request had just come: the state has changed under it."""
         if exchange.ended:
             return
-        exchange.held_since = self.loop_time()
+        exchange.held_since = self.clock()
         self.activity.touch(entry)
         self._admit_and_send(exchange)
 
@@ -235,7 +261,7 @@ class Proxy:
         if (
             upstream.silent
             and not exchange.ended
-            and exchange.head.replayable
+            and exchange.head.replayable(exchange.method)
             and exchange.attempts < 2
             and (upstream.reused or moved)
             and self.fleet.known(entry)
@@ -263,15 +289,21 @@ class Proxy:
     def ended(self, exchange: Exchange) -> None:
         """An exchange is over, in whatever way: the access record."""
         entry = exchange.entry
+        tally = self.tally
         if exchange.status:
-            self.tally.answers[exchange.status // 100] += 1
-            self.tally.request_seconds.add(self.loop_time() - exchange.began)
+            tally.answers[exchange.status // 100] += 1
+            now = self.clock()
+            if exchange.first_byte_at:
+                tally.first_byte_seconds.add(exchange.first_byte_at - exchange.began)
+                tally.request_seconds.add(now - exchange.began)
+            else:
+                tally.whole_seconds.add(now - exchange.began)
         if entry is not None:
             entry.in_flight -= 1
             self.activity.touch(entry)
-            if (timer := entry.held.pop(exchange, None)) is not None:
+            if entry.held and (timer := entry.held.pop(exchange, None)) is not None:
                 timer.cancel()
-                self.tally.held -= 1
+                tally.held -= 1
 
     def tunnel_ended(self, exchange: Exchange) -> None:
         """An upgraded connection is over."""

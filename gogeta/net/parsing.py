@@ -1,6 +1,10 @@
 """The visitor's bytes become requests: llhttp's callbacks, and the bounds that llhttp does not keep.
 
 One half of ``DownstreamConnection``: this one reads, and never writes; the other answers.
+
+There are two ways in. A read that is one whole request, in an ordinary line and with fields that were judged before,
+is taken as it is (``_recognise``). Everything else goes through llhttp, and what comes out well is remembered. Both
+give the same: tests/conformance feeds each what the other has seen.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 import httptools
 
 from gogeta.core.refusal import Reason, RefusedError
-from gogeta.core.request import Fields, RequestHead, trailers
+from gogeta.core.request import ORDINARY_LINE, Fields, RequestHead, judge_target, trailers
 from gogeta.net.exchange import Exchange
 from gogeta.net.explaining import explain
 
@@ -32,12 +36,15 @@ class RequestParsing(asyncio.Protocol, ABC):
     _broken: bool
     _closing: bool
     _current: Exchange | None
-    _queue: deque[Exchange | RefusedError]
+    _queue: deque[Exchange | RefusedError] | None
     _later: list[bytes]
 
     def __init__(self) -> None:
         """Nothing read yet."""
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: httptools.HttpRequestParser | None = None
+        """Made when it is needed first: many connections never send what it is needed for."""
+        self._unjudged = b""
+        """The fields of the head that the feed under way begins with, as they came, when they may be remembered."""
         self._target = b""
         self._fields: Fields = []
         self._trailers: Fields | None = None
@@ -59,6 +66,10 @@ class RequestParsing(asyncio.Protocol, ABC):
         """Refuse what was just read, in its turn, and read nothing more."""
 
     @abstractmethod
+    def _enqueue(self, item: Exchange | RefusedError) -> None:
+        """Keep what was read until what came before it is answered."""
+
+    @abstractmethod
     def _put_off(self, data: bytes) -> None:
         """Keep bytes that come behind a request which is being answered."""
 
@@ -66,8 +77,39 @@ class RequestParsing(asyncio.Protocol, ABC):
     def _next(self) -> None:
         """Go on with what waits, when nothing is being answered."""
 
+    def _recognise(self, data: bytes) -> bool:
+        """Take a read that is one whole request with fields that are known; False when llhttp has to look.
+
+        For a connection on which nothing is under way, between two requests. A line that is ordinary ends the same for
+        every parser, and fields that llhttp has accepted hold no other line end than CRLF: so the first empty line is
+        the head's end, and the fields' bytes mean what they meant before.
+        """
+        line = data.find(b"\r\n")
+        end = data.find(b"\r\n\r\n", line)
+        if end < 0 or (match := ORDINARY_LINE(data, 0, line)) is None:
+            return False
+        proxy = self.proxy
+        fields = data[line : end + 2]
+        head = proxy.request_heads.get(fields) or proxy.request_heads.recall(fields)
+        if head is None:
+            self._unjudged = fields
+            return False
+        size = len(data) - end - 4
+        if size != head.length or end > proxy.settings.max_header_bytes:
+            return False
+        exchange = self._current = Exchange(self, match[1], match[2], head, proxy.clock())  # type: ignore[arg-type] # the other half
+        if size:
+            exchange.pending.append(data[end + 4 :])
+            exchange.pending_bytes = size
+            exchange.request_done = True
+        proxy.begin(exchange)
+        if not exchange.ended:
+            exchange.flush()
+        return True
+
     def _feed(self, data: bytes) -> None:
         proxy = self.proxy
+        parser = self._parser or self._new_parser()
         if self._current is not None:
             self.deadline = proxy.now + proxy.settings.body_timeout
         elif not self._in_head:
@@ -76,7 +118,7 @@ class RequestParsing(asyncio.Protocol, ABC):
         self._fruitless += len(data)
         self._fresh = self._receiving is None
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._after_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
@@ -92,6 +134,10 @@ class RequestParsing(asyncio.Protocol, ABC):
             current.flush()
         elif self._later or self._queue:
             self._next()
+
+    def _new_parser(self) -> httptools.HttpRequestParser:
+        self._parser = httptools.HttpRequestParser(self)
+        return self._parser
 
     def _size_is_allowed(self, *, whole: bool) -> bool:
         """Judge the head's size, and refuse one that is too long; ``whole``: all of it has been read.
@@ -115,7 +161,7 @@ class RequestParsing(asyncio.Protocol, ABC):
         exchange = self._receiving
         if exchange is None or self._broken or self._closing:
             return
-        self._parser = httptools.HttpRequestParser(self)
+        parser = self._new_parser()
         if exchange.head.upgrade:
             self._receiving = None
         else:
@@ -125,7 +171,7 @@ class RequestParsing(asyncio.Protocol, ABC):
                 else b"Content-Length: %d\r\n" % (exchange.head.length or 0)
             )
             self._resumed = True
-            self._parser.feed_data(b"POST / HTTP/1.1\r\nHost: resumed\r\n" + framing + b"\r\n")
+            parser.feed_data(b"POST / HTTP/1.1\r\nHost: resumed\r\n" + framing + b"\r\n")
         if rest:
             if self._receiving is None:
                 self._put_off(rest)
@@ -165,20 +211,26 @@ class RequestParsing(asyncio.Protocol, ABC):
         self._trailers = []
         if self._resumed:
             return
+        unjudged, self._unjudged = self._unjudged, b""
         parser = self._parser
+        assert parser is not None  # noqa: S101 - it is calling
         self._stopping = parser.should_upgrade()
+        method = parser.get_method()
         try:
-            head = RequestHead(parser.get_method(), self._target, parser.get_http_version(), self._fields)
+            target, authority = judge_target(method, self._target)
+            head = RequestHead(parser.get_http_version(), self._fields, authority)
         except RefusedError as error:
             self._refuse_later(error)
             return
-        exchange = Exchange(head, cast("DownstreamConnection", self), self.proxy.loop_time())
+        if unjudged and head.plain:
+            self.proxy.request_heads.learn(unjudged, head)
+        exchange = Exchange(cast("DownstreamConnection", self), method, target, head, self.proxy.clock())
         self._receiving = exchange
         if self._current is None and not self.blocked and not self._queue:
             self._current = exchange
             self.proxy.begin(exchange)
         else:
-            self._queue.append(exchange)
+            self._enqueue(exchange)
 
     def on_body(self, body: bytes) -> None:
         """llhttp: a piece of the body."""

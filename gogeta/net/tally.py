@@ -26,6 +26,12 @@ class Histogram:
         self.counts[bisect_left(BOUNDS, seconds)] += 1
         self.total += seconds
 
+    def __add__(self, other: Histogram) -> Histogram:
+        """Both together."""
+        return Histogram(
+            [one + two for one, two in zip(self.counts, other.counts, strict=True)], self.total + other.total
+        )
+
 
 @dataclass(slots=True)
 class Tally:
@@ -50,8 +56,12 @@ class Tally:
     holds: int = 0
     """Requests that had to wait, so far."""
     hold_seconds: Histogram = field(default_factory=Histogram)
+    whole_seconds: Histogram = field(default_factory=Histogram)
+    """From the head read to the answer, for answers that came whole: their first byte is their last."""
     request_seconds: Histogram = field(default_factory=Histogram)
-    """From the head read to the last byte handed to the kernel; upgrades are left out."""
+    """From the head read to the last byte, for answers that came in pieces; upgrades are left out."""
+    first_byte_seconds: Histogram = field(default_factory=Histogram)
+    """From the head read to the first byte of the final answer, for the same."""
     wakes: Counter[str] = field(default_factory=Counter)
     """Wakes asked of the registry, by result: ``asked``, ``joined``, ``refused``, ``unavailable``."""
     taken_back: int = 0

@@ -8,9 +8,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 from gogeta.net.breaking import break_off
 from gogeta.net.reading import Hold, ReadGate
+
+
+class Relay:
+    """The protocol of one side of a tunnel: what it receives is written to the other side, without a step between.
+
+    Everything but bytes is still told to the connection that this side was. An asyncio.Protocol by what it offers: its
+    methods are those of others.
+    """
+
+    __slots__ = ("connection_lost", "data_received", "eof_received", "pause_writing", "resume_writing")
+
+    def __init__(self, owner: asyncio.Protocol, peer: asyncio.Transport) -> None:
+        """``owner`` is the connection, ``peer`` the transport of the other side."""
+        self.data_received = peer.write
+        self.eof_received = owner.eof_received
+        self.connection_lost = owner.connection_lost
+        self.pause_writing = owner.pause_writing
+        self.resume_writing = owner.resume_writing
 
 
 class Tunnel:
@@ -36,8 +55,12 @@ class Tunnel:
     def _peer(self, side: asyncio.Transport) -> asyncio.Transport:
         return self._other if side is self._one else self._one
 
+    def join(self, side: asyncio.Transport, connection: asyncio.Protocol) -> None:
+        """From now on, what ``side`` receives goes straight to the other one; ``connection`` hears of the rest."""
+        side.set_protocol(cast("asyncio.Protocol", Relay(connection, self._peer(side))))
+
     def forward(self, side: asyncio.Transport, data: bytes) -> None:
-        """Bytes that came from ``side``."""
+        """Bytes that came from ``side`` before its relay was there."""
         self._peer(side).write(data)
 
     def pause(self, side: asyncio.Transport) -> None:

@@ -2,6 +2,9 @@
 
 Responses are parsed, judged and written anew; any anomaly, or one byte too many, costs this connection and never
 another visitor's answer.
+
+As for requests there are two ways in: a head that was judged before, with a length, is recognised by its bytes, and its
+body is counted; everything else goes through llhttp, and a head that comes out well is remembered.
 """
 
 from __future__ import annotations
@@ -44,7 +47,13 @@ class UpstreamConnection(asyncio.Protocol):
         self.reading: ReadGate
         self.exchange: Exchange | None = None
         self.reused = False
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = None
+        self._between = True
+        """Whether the next byte begins a message: nothing of one is in the parser."""
+        self._counted = 0
+        """How many bytes are to come of a body that is counted here."""
+        self._unjudged = b""
+        """The head that the feed under way begins with, as it came, when it may be remembered."""
         self._phrase = b""
         self._fields: Fields = []
         self._trailers: Fields | None = None
@@ -119,25 +128,84 @@ class UpstreamConnection(asyncio.Protocol):
         elif self.exchange is not None:
             self.exchange.downstream.reading.release(Hold.PEER)
 
-    def send(self, data: bytes) -> None:
-        """Bytes of the request."""
-        self.transport.write(data)
-
     def data_received(self, data: bytes) -> None:
-        """Bytes of the response: parsed whole, then one write to the visitor."""
-        if self._tunnel is not None:
-            self._tunnel.forward(self.transport, data)
-            return
+        """Bytes of the response: each feed is at most one write to the visitor."""
         exchange = self.exchange
         if exchange is None or self._closing:
-            # Nobody asked: what comes now would be taken for the answer to the next request.
-            self.discard()
+            if self._tunnel is not None:
+                self._tunnel.forward(self.transport, data)
+            else:
+                # Nobody asked: what comes now would be taken for the answer to the next request.
+                self.discard()
             return
         self.silent = False
+        if self._counted:
+            self._count(exchange, data)
+        elif not self._between or not self._recognise(exchange, data):
+            self._feed(exchange, data)
+
+    def _recognise(self, exchange: Exchange, data: bytes) -> bool:
+        """Take a read that begins with a head that is known, of known length; False when llhttp has to look.
+
+        A head that llhttp has accepted holds no other line end than CRLF, so the first empty line is its end. What it
+        means for the visitor depends on the request, too: only heads that answered an ordinary one are remembered, and
+        only ordinary requests are answered by them.
+        """
+        request = exchange.head
+        proxy = self.proxy
+        if not (request.plain and request.keep_alive and exchange.request_done) or proxy.draining:
+            return False
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4 or exchange.method == b"HEAD":
+            return False
+        known = data[:end]
+        heads = proxy.response_heads
+        head = heads.get(known) or heads.recall(known)
+        if head is None:
+            self._unjudged = known
+            return False
+        out = b"".join((head.lines, b"\r\n" if head.dated else proxy.date_and_end, data[end:]))
+        size: int = head.size  # type: ignore[assignment] # only those with one are remembered
+        left = size - len(data) + end
+        if left == 0 and not (exchange.sent and self.transport.get_write_buffer_size()):
+            self.exchange = None
+            if self.reading.holds:
+                self.reading.release(Hold.PEER)
+            self.park(proxy.now)
+            exchange.whole(head, out)
+            return True
+        self._head = head
+        self._keep_alive = True
+        exchange.begin_answer(head)
+        self._count_down(exchange, out, left)
+        return True
+
+    def _count(self, exchange: Exchange, data: bytes) -> None:
+        self._count_down(exchange, data, self._counted - len(data))
+
+    def _count_down(self, exchange: Exchange, out: bytes, left: int) -> None:
+        """Send on bytes of a counted body, of which so many are left; fewer than none is a surplus."""
+        if left > 0:
+            self._counted = left
+            exchange.write(out)
+            return
+        self._counted = 0
+        self._complete = True
+        if left < 0:
+            self._surplus = True
+            out = out[:left]
+        exchange.write(out)
+        self._finish()
+
+    def _feed(self, exchange: Exchange, data: bytes) -> None:
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = httptools.HttpResponseParser(self)
+        self._between = False
         self._fruitless += len(data)
         rest = b""
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             rest = data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
@@ -185,9 +253,12 @@ class UpstreamConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """llhttp: the head is complete."""
         exchange = self.exchange
+        unjudged, self._unjudged = self._unjudged, b""
         if self._complete or self._refusal is not None or exchange is None:
             return
-        status = self._parser.get_status_code()
+        parser = self._parser
+        assert parser is not None  # noqa: S101 - it is calling
+        status = parser.get_status_code()
         request = exchange.head
         limit = self.proxy.settings.max_header_bytes
         try:
@@ -205,21 +276,23 @@ class UpstreamConnection(asyncio.Protocol):
                 self._phrase,
                 self._fields,
                 request,
+                method=exchange.method,
                 keep_alive=request.keep_alive and exchange.request_done and not self.proxy.draining,
-                date=self.proxy.date,
-                upstream_http11=self._parser.get_http_version() == "1.1",
+                upstream_http11=parser.get_http_version() == "1.1",
             )
         except RefusedError as error:
             self._refusal = error
             return
-        exchange.status = status
+        exchange.begin_answer(head)
         self._head = head
         self._trailers = []
-        self._out.append(head.head)
-        if request.method == b"HEAD":
+        self._out.append(head.serialise(self.proxy.date))
+        if exchange.method == b"HEAD":
             # The parser does not know the request and would wait for a body.
             self._bodiless = self._complete = True
-            self._keep_alive = self._parser.should_keep_alive() and not head.until_close
+            self._keep_alive = parser.should_keep_alive() and not head.until_close
+        elif unjudged and head.size is not None and head.keep_alive and parser.should_keep_alive():
+            self.proxy.response_heads.learn(unjudged, head)
 
     def on_body(self, body: bytes) -> None:
         """llhttp: a piece of the body."""
@@ -238,7 +311,7 @@ class UpstreamConnection(asyncio.Protocol):
         if head is None or self._bodiless:
             return
         self._complete = True
-        self._keep_alive = self._parser.should_keep_alive()
+        self._keep_alive = self._parser is not None and self._parser.should_keep_alive()
         if head.framing is Framing.CHUNKED:
             self._end_chunks()
 
@@ -272,9 +345,10 @@ class UpstreamConnection(asyncio.Protocol):
         if reusable:
             self._complete = self._keep_alive = False
             self._head = None
+            self._between = True
             if self._bodiless:
                 self._bodiless = False
-                self._parser = httptools.HttpResponseParser(self)
+                self._parser = None
             self.reading.release(Hold.PEER)
             self.park(self.proxy.now)
         else:
@@ -312,6 +386,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.reading.release(Hold.PEER)
         if rest:
             tunnel.forward(self.transport, rest)
+        tunnel.join(self.transport, self)
         downstream.open_tunnel(tunnel)
 
     def _refuse(self, exchange: Exchange, refusal: RefusedError) -> None:

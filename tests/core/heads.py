@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gogeta.core.request import Fields, RequestHead
+from dataclasses import dataclass
+
+from gogeta.core.request import Fields, RequestHead, judge_target
 
 
 def fields(text: str) -> Fields:
@@ -14,13 +16,29 @@ def fields(text: str) -> Fields:
     return pairs
 
 
-def request(line: str = "GET / 1.1", more: str = "", *, host: str | None = "a.test") -> RequestHead:
+@dataclass(frozen=True)
+class Judged:
+    """A request as it goes on."""
+
+    method: bytes
+    target: bytes
+    head: RequestHead
+
+
+def request(line: str = "GET / 1.1", more: str = "", *, host: str | None = "a.test") -> Judged:
     """A judged request; ``line`` is ``METHOD TARGET VERSION``."""
     method, target, version = line.split(" ")
     given = fields((f"Host: {host}\n" if host is not None else "") + more)
-    return RequestHead(method.encode(), target.encode("latin-1"), version, given)
+    sent_target, authority = judge_target(method.encode(), target.encode("latin-1"))
+    return Judged(method.encode(), sent_target, RequestHead(version, given, authority))
 
 
-def sent(head: RequestHead) -> list[str]:
+def head(line: str = "GET / 1.1", more: str = "", *, host: str | None = "a.test") -> RequestHead:
+    """Its head alone."""
+    return request(line, more, host=host).head
+
+
+def sent(judged: Judged) -> list[str]:
     """The lines of what is sent on, without forwarding fields."""
-    return head.serialise(b"").decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
+    text = judged.head.serialise(judged.method, judged.target, b"").decode("latin-1")
+    return text.removesuffix("\r\n\r\n").split("\r\n")

@@ -6,7 +6,8 @@ import pytest
 
 from gogeta.core.refusal import Reason, RefusedError
 from gogeta.core.response import Framing, ResponseHead, interim
-from tests.core.heads import fields, request
+from tests.core.heads import fields
+from tests.core.heads import head as asked
 
 DATE = b"Date: now\r\n"
 ASKS = "Connection: Upgrade\nUpgrade: websocket"
@@ -15,13 +16,14 @@ ASKS = "Connection: Upgrade\nUpgrade: websocket"
 def answer(
     status: int, more: str = "", *, to: str = "GET / 1.1", asks: str = "", keep_alive: bool = True, http11: bool = True
 ) -> ResponseHead:
+    method = to.split(maxsplit=1)[0].encode()
     return ResponseHead(
-        status, b"", fields(more), request(to, asks), keep_alive=keep_alive, date=DATE, upstream_http11=http11
+        status, b"", fields(more), asked(to, asks), method=method, keep_alive=keep_alive, upstream_http11=http11
     )
 
 
 def lines(head: ResponseHead) -> list[str]:
-    return head.head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
+    return head.serialise(DATE).decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
 
 
 LENGTH = "Content-Length: 5"
@@ -113,6 +115,11 @@ def test_fields_pass_in_order_and_hop_by_hop_ones_end_here() -> None:
     ]
 
 
+def test_a_date_that_connection_takes_out_is_made_good() -> None:
+    head = answer(200, f"Date: then\nConnection: Date\n{LENGTH}")
+    assert lines(head) == ["HTTP/1.1 200 OK", LENGTH, "Date: now"]
+
+
 def test_trailers_are_announced_to_those_who_take_them() -> None:
     announced = f"Trailer: X-Sum\n{CODED}"
     assert "Trailer: X-Sum" in lines(answer(200, announced, asks="TE: trailers"))
@@ -129,7 +136,7 @@ def test_switching_protocols_keeps_its_upgrade() -> None:
 
 def test_the_phrase_is_kept_or_made() -> None:
     assert lines(answer(299, LENGTH))[0] == "HTTP/1.1 299 "
-    head = ResponseHead(200, b"Fine", [], request(), keep_alive=True, date=DATE)
+    head = ResponseHead(200, b"Fine", [], asked(), method=b"GET", keep_alive=True)
     assert lines(head)[0] == "HTTP/1.1 200 Fine"
 
 
