@@ -1,14 +1,14 @@
-"""Heads that were judged before: the same bytes need no second judgement.
+"""Heads and lines that were judged before: the same bytes need no second judgement.
 
 Judging is a pure function of bytes, and clients and tenants say the same thing again and again: a browser, a program or
 a monitor repeats its fields with each request, and an answer's head stays the same for a second or longer. What is kept
 is the judgement, made by the full parser and all rules, under the exact bytes that it was made of; whoever asks has to
-know that these bytes are one whole head. It never holds what was refused.
+know that these bytes are one whole head, or line. It never holds what was refused.
 """
 
 from __future__ import annotations
 
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 J = TypeVar("J")
 
@@ -20,14 +20,12 @@ class Memory(Generic[J]):
     knows the older half.
     """
 
-    LONGEST: Final = 4096
-    """Longest head that is remembered, in bytes."""
+    __slots__ = ("_limit", "_longest", "_old", "_young", "get")
 
-    __slots__ = ("_limit", "_old", "_young", "get")
-
-    def __init__(self, limit: int = 512) -> None:
-        """At most twice ``limit`` judgements are kept."""
+    def __init__(self, limit: int = 512, *, longest: int = 4096) -> None:
+        """At most twice ``limit`` judgements are kept, and none of more than ``longest`` bytes."""
         self._limit = limit
+        self._longest = longest
         self._young: dict[bytes, J] = {}
         self._old: dict[bytes, J] = {}
         self.get = self._young.get
@@ -49,7 +47,7 @@ class Memory(Generic[J]):
 
     def learn(self, head: bytes, judgement: J) -> None:
         """Keep a judgement; nothing is kept of a head that is too long."""
-        if len(head) > self.LONGEST:
+        if len(head) > self._longest:
             return
         if len(self._young) >= self._limit:
             self._old, self._young = self._young, {}

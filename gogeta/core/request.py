@@ -10,10 +10,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from gogeta.core.fields import NOT_IN_TRAILERS, REQUEST_KINDS, Kind, taken_out, tokens, without
+from gogeta.core.field_lines import Field, Pairs
+from gogeta.core.fields import NOT_IN_TRAILERS, Kind, taken_out, tokens, without
 from gogeta.core.refusal import Reason, RefusedError
-
-Fields = list[tuple[bytes, bytes]]
 
 _TARGET: Final = re.compile(rb"[!-\"$-~]+").fullmatch
 """Visible ASCII without ``#`` (RFC 9112 section 3.2; a fragment never travels)."""
@@ -21,8 +20,8 @@ _ABSOLUTE: Final = re.compile(rb"(?i:https?)://([^/?]*)(.*)", re.DOTALL).fullmat
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~+/=:-]{1,128}").fullmatch
 _IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"})
 _MAX_LENGTH_DIGITS: Final = 19
-ORDINARY_LINE: Final = re.compile(rb"(GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (/[!-\"$-~]*) HTTP/1\.1").fullmatch
-"""A request line in its one ordinary form: method and target (RFC 9112 section 3)."""
+ORDINARY_LINE: Final = re.compile(rb"(GET|HEAD|POST|PUT|DELETE|PATCH|OPTIONS) (/[!-\"$-~]*) HTTP/1\.([01])").fullmatch
+"""A request line in its one ordinary form: method, target, and the version behind its point (RFC 9112 section 3)."""
 _REFUSED_UPGRADES: Final = frozenset({b"h2c", b"h2"})
 
 
@@ -32,8 +31,8 @@ class RequestHead:
     So one value serves every request with the same fields (``core/memory.py``); nothing may change it once it is made.
     ``length`` is the body's length, None when it is chunked; 0 without a body. ``upgrade`` is the protocol asked for,
     empty when none (or one that is not passed on). ``lines`` are the fields to send on, serialised, in their order, and
-    ``ends`` what stands behind our own fields. ``plain``: HTTP/1.1 with a body of known length (or none), and nothing
-    asked beyond an ordinary answer.
+    ``ends`` what stands behind our own fields. ``plain``: HTTP/1.1 on a
+    connection that stays open, and nothing asked beyond an ordinary answer.
     """
 
     __slots__ = (
@@ -54,7 +53,7 @@ class RequestHead:
     )
 
     def __init__(  # noqa: C901, PLR0912, PLR0915 - one pass over the fields, one branch for each kind
-        self, version: str, fields: Fields, authority: bytes | None = None
+        self, version: str, fields: list[Field], authority: bytes | None = None
     ) -> None:
         """Judge parsed fields; ``authority`` is that of a target in absolute form. Raises RefusedError."""
         self.fields = fields
@@ -63,7 +62,7 @@ class RequestHead:
         self.wants_trailers = False
         self.length: int | None = 0
         self.request_id = b""
-        self.forwarding: Fields = []
+        self.forwarding: Pairs = []
         if not self.http11 and version != "1.0":
             raise RefusedError(Reason.VERSION, f"version {version}")
         host: bytes | None = None
@@ -71,16 +70,14 @@ class RequestHead:
         upgrade = b""
         coding = sized = False
         pieces: list[bytes] = []
-        kinds = REQUEST_KINDS
-        for name, value in fields:
-            kind = kinds[name]
+        for name, value, kind, line in fields:
             if not kind:
-                pieces.append(name + b": " + value + b"\r\n")
+                pieces.append(line)
             elif kind == Kind.HOST:
                 if host is not None:
                     raise RefusedError(Reason.HOST_INVALID, "Host is repeated")
                 host = value.strip(b" \t")
-                pieces.append(b"Host: " + host + b"\r\n")
+                pieces.append(line)
             elif kind == Kind.LENGTH:
                 if sized:
                     raise RefusedError(Reason.FRAMING, "Content-Length is repeated")
@@ -89,11 +86,13 @@ class RequestHead:
                 pieces.append(b"%b: %d\r\n" % (name, self.length))
             elif kind == Kind.CODING:
                 if value.strip(b" \t").lower() != b"chunked" or coding:
-                    raise RefusedError(Reason.CODING, "the only transfer coding is one chunked")
+                    # One that is unknown is not implemented; none at all is no coding (RFC 9112 section 6.1).
+                    reason = Reason.CODING if value else Reason.FRAMING
+                    raise RefusedError(reason, "the only transfer coding is one chunked")
                 if not self.http11:
                     raise RefusedError(Reason.FRAMING, "Transfer-Encoding in HTTP/1.0")
                 coding = True
-                pieces.append(b"Transfer-Encoding: chunked\r\n")
+                pieces.append(name + b": chunked\r\n")
             elif kind == Kind.CONNECTION:
                 connection += tokens(value)
             elif kind == Kind.UPGRADE:
@@ -112,7 +111,7 @@ class RequestHead:
                 if _REQUEST_ID(value):
                     self.request_id = value
             elif kind == Kind.TRAILER:
-                pieces.append(name + b": " + value + b"\r\n")
+                pieces.append(line)
         if coding:
             if sized:
                 raise RefusedError(Reason.FRAMING, "Content-Length with Transfer-Encoding")
@@ -134,7 +133,7 @@ class RequestHead:
         else:
             # RFC 9110 section 10.1.4: TE travels with its connection option.
             self.ends = b"TE: trailers\r\nConnection: TE\r\n\r\n" if self.wants_trailers else b"\r\n"
-        self.plain = self.http11 and not (coding or upgrade or self.expects_continue)
+        self.plain = self.http11 and self.keep_alive and not (self.upgrade or self.wants_trailers)
 
     def _stays(self, connection: list[bytes]) -> bool:
         """Whether the visitor wants the connection to stay open (RFC 9112 section 9.3)."""
@@ -155,7 +154,7 @@ class RequestHead:
 
     def field(self, name: bytes) -> bytes:
         """The first value of a field by its lower-case name; empty when it is not there. Not for the warm path."""
-        return next((value for key, value in self.fields if key.lower() == name), b"")
+        return next((value for key, value, _, _ in self.fields if key.lower() == name), b"")
 
     def replayable(self, method: bytes) -> bool:
         """Whether a request may be sent a second time when a reused connection died under it.
@@ -203,7 +202,7 @@ def judge_target(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:
     return b"*" if method == b"OPTIONS" and not path else b"/" + path, authority
 
 
-def trailers(fields: Fields) -> bytes:
+def trailers(fields: Pairs) -> bytes:
     """The trailer section, serialised, without what may not stand in one."""
     return b"".join(
         name + b": " + value + b"\r\n"

@@ -6,17 +6,21 @@ again. How the body is framed is decided here (RFC 9112 section 6.3), once, and 
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 from http import HTTPStatus
 from typing import Final
 
+from gogeta.core.field_lines import Field, Pairs
 from gogeta.core.fields import RESPONSE_KINDS, Kind, taken_out, tokens, without
 from gogeta.core.refusal import Reason, RefusedError
-from gogeta.core.request import Fields, RequestHead, content_length
+from gogeta.core.request import RequestHead, content_length
 
 _BODILESS: Final = frozenset({204, 304})
 _PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 SWITCHING: Final = 101
+ORDINARY_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([2-5][0-9][0-9]) ([\t -~\x80-\xff]*)").fullmatch
+"""The status line of a final response: the version behind its point, the status, the phrase (RFC 9112 section 4)."""
 _LAST_STATUS: Final = 599
 """RFC 9110 section 15: larger ones are invalid."""
 
@@ -35,17 +39,17 @@ class ResponseHead:
     """One response's head, judged; nothing may change it once it is made (``core/memory.py``).
 
     ``lines`` is what the visitor gets, serialised, less a Date when there is none (``dated``) and the empty line.
-    ``until_close``: the upstream's body ends with its connection. ``size`` is how many bytes of body follow, None when
-    only their end tells.
+    ``until_close``: the upstream's body ends with its connection. ``reusable``: that connection stays open behind it.
+    ``size`` is how many bytes of body follow, None when only their end tells.
     """
 
-    __slots__ = ("dated", "framing", "keep_alive", "length", "lines", "size", "status", "until_close")
+    __slots__ = ("dated", "framing", "keep_alive", "length", "lines", "reusable", "size", "status", "until_close")
 
     def __init__(  # noqa: PLR0912, PLR0915, C901 - one pass over the fields, one branch each
         self,
         status: int,
         phrase: bytes,
-        fields: Fields,
+        fields: list[Field],
         request: RequestHead,
         *,
         method: bytes,
@@ -65,11 +69,9 @@ class ResponseHead:
         trailer = b""
         pieces: list[bytes] = []
         upgrade = b""
-        kinds = RESPONSE_KINDS
-        for name, value in fields:
-            kind = kinds[name]
+        for _, value, kind, line in fields:
             if not kind:
-                pieces.append(name + b": " + value + b"\r\n")
+                pieces.append(line)
             elif kind == Kind.LENGTH:
                 if self.length is not None:
                     raise RefusedError(Reason.UPSTREAM_INVALID, "Content-Length is repeated")
@@ -82,9 +84,9 @@ class ResponseHead:
                 connection += tokens(value)
             elif kind == Kind.DATE:
                 dated = True
-                pieces.append(name + b": " + value + b"\r\n")
+                pieces.append(line)
             elif kind == Kind.TRAILER:
-                trailer = name + b": " + value + b"\r\n"
+                trailer = line
             elif kind == Kind.UPGRADE:
                 upgrade = value
         if status > _LAST_STATUS:
@@ -109,6 +111,8 @@ class ResponseHead:
             elif not request.http11:
                 pieces.append(b"Connection: keep-alive\r\n")
         self.dated = dated
+        stays = b"close" not in connection and (upstream_http11 or b"keep-alive" in connection)
+        self.reusable = stays and not self.until_close and status != SWITCHING
         self.size = 0 if self.framing is Framing.NONE else self.length if self.framing is Framing.LENGTH else None
         self.lines = b"".join((b"HTTP/1.1 %d " % status, phrase or _PHRASES.get(status, b""), b"\r\n", *pieces))
 
@@ -138,7 +142,7 @@ class ResponseHead:
                 self.framing, self.keep_alive = Framing.CLOSE, False
 
 
-def interim(status: int, phrase: bytes, fields: Fields) -> bytes:
+def interim(status: int, phrase: bytes, fields: Pairs) -> bytes:
     """A 1xx response for the visitor, serialised (RFC 9110 section 15.2): its fields without the hop-by-hop ones.
 
     Raises RefusedError for one that says it has a body (RFC 9112 section 6.3): where it ends could be read in two ways.

@@ -147,8 +147,8 @@ class DownstreamConnection(RequestParsing):
             return
         if self._queue or self._later or self.blocked or (current is not None and current.request_done):
             self._put_off(data)
-        elif current is not None or self._in_head or self._receiving is not None or not self._recognise(data):
-            self._feed(data)
+        else:
+            self._read(data)
 
     def _put_off(self, data: bytes) -> None:
         """Keep bytes until what came before them is answered."""
@@ -270,7 +270,7 @@ class DownstreamConnection(RequestParsing):
             elif self._later:
                 later, self._later, self._later_bytes = self._later, [], 0
                 self.reading.release(Hold.ORDER)
-                self._feed(b"".join(later))
+                self._read(b"".join(later))
             elif self._eof:
                 self._closing = True
                 self.transport.close()

@@ -13,6 +13,8 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, assert_never
 
 from gogeta.core.admission import Forward, Hold, Page, Refuse, admit
+from gogeta.core.field_lines import FieldLines
+from gogeta.core.fields import REQUEST_KINDS, RESPONSE_KINDS
 from gogeta.core.forwarding import Forwarding
 from gogeta.core.memory import Memory
 from gogeta.core.pages import starting_page
@@ -59,6 +61,8 @@ class Proxy:
         self.fleet.on_change = self._changed
         self.waker = Waker(self, registry)
         self.activity = Activity(self.fleet, registry, self.tally, settings.access_interval)
+        self.request_fields = FieldLines(REQUEST_KINDS)
+        self.response_fields = FieldLines(RESPONSE_KINDS)
         self.request_heads: Memory[RequestHead] = Memory()
         self.response_heads: Memory[ResponseHead] = Memory()
         self.forwarding = Forwarding(settings.listen.port, settings.trusted_proxies)

@@ -2,9 +2,9 @@
 
 One half of ``DownstreamConnection``: this one reads, and never writes; the other answers.
 
-There are two ways in. A read that is one whole request, in an ordinary line and with fields that were judged before,
-is taken as it is (``_recognise``). Everything else goes through llhttp, and what comes out well is remembered. Both
-give the same: tests/conformance feeds each what the other has seen.
+There are two ways in. A read that begins with a whole head in the ordinary form is taken as it is (``_recognise``), and
+a body of known length is counted. Everything else goes through llhttp: heads that come in pieces or look in any way
+unusual, chunks, and whatever is wrong. Both ways give the same, byte for byte.
 """
 
 from __future__ import annotations
@@ -12,18 +12,23 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
+from gogeta.core.field_lines import Pairs
 from gogeta.core.refusal import Reason, RefusedError
-from gogeta.core.request import ORDINARY_LINE, Fields, RequestHead, judge_target, trailers
+from gogeta.core.request import ORDINARY_LINE, RequestHead, judge_target, trailers
 from gogeta.net.exchange import Exchange
 from gogeta.net.explaining import explain
 
 if TYPE_CHECKING:
     from gogeta.net.downstream import DownstreamConnection
     from gogeta.net.forwarder import Proxy
+
+
+_RESUMED: Final = b"POST / HTTP/1.1\r\nHost: resumed\r\n%b\r\n\r\n"
+"""What llhttp is told of a head that it has not read, or that it stopped behind: how the body is framed."""
 
 
 class RequestParsing(asyncio.Protocol, ABC):
@@ -43,11 +48,11 @@ class RequestParsing(asyncio.Protocol, ABC):
         """Nothing read yet."""
         self._parser: httptools.HttpRequestParser | None = None
         """Made when it is needed first: many connections never send what it is needed for."""
-        self._unjudged = b""
-        """The fields of the head that the feed under way begins with, as they came, when they may be remembered."""
+        self._counted = 0
+        """How many bytes are to come of a body that is counted here."""
         self._target = b""
-        self._fields: Fields = []
-        self._trailers: Fields | None = None
+        self._fields: Pairs = []
+        self._trailers: Pairs | None = None
         self._in_head = False
         self._feeding = 0
         """Bytes in the feed under way."""
@@ -77,35 +82,91 @@ class RequestParsing(asyncio.Protocol, ABC):
     def _next(self) -> None:
         """Go on with what waits, when nothing is being answered."""
 
-    def _recognise(self, data: bytes) -> bool:
-        """Take a read that is one whole request with fields that are known; False when llhttp has to look.
+    def _read(self, data: bytes) -> None:
+        """Bytes that are not to wait: of the request under way, or the begin of the next one."""
+        if self._counted:
+            self._count(data)
+        elif self._in_head or self._receiving is not None or not self._recognise(data):
+            self._feed(data)
+        if (current := self._current) is not None:
+            current.flush()
+        elif self._later or self._queue:
+            self._next()
 
-        For a connection on which nothing is under way, between two requests. A line that is ordinary ends the same for
-        every parser, and fields that llhttp has accepted hold no other line end than CRLF: so the first empty line is
-        the head's end, and the fields' bytes mean what they meant before.
+    def _recognise(self, data: bytes) -> bool:
+        """Take a read that begins with a whole ordinary head; False when llhttp has to look.
+
+        For a connection between two requests. A request line that is ordinary and field lines that are ordinary end the
+        same for every parser, so the first empty line is the head's end, and fields that are known by their bytes mean
+        what they meant before. What is behind the body is for llhttp, which takes any number of requests at once.
         """
         line = data.find(b"\r\n")
         end = data.find(b"\r\n\r\n", line)
         if end < 0 or (match := ORDINARY_LINE(data, 0, line)) is None:
             return False
         proxy = self.proxy
-        fields = data[line : end + 2]
-        head = proxy.request_heads.get(fields) or proxy.request_heads.recall(fields)
+        if end > proxy.settings.max_header_bytes:
+            return False
+        method, target, minor = match.groups()
+        lines = data[line + 2 : end]
+        heads = proxy.request_heads
+        head = (heads.get(lines) or heads.recall(lines)) if minor == b"1" else None
         if head is None:
-            self._unjudged = fields
-            return False
+            fields = proxy.request_fields.read(lines)
+            if fields is None or len(fields) > proxy.settings.max_header_fields:
+                return False
+            try:
+                head = RequestHead("1." + minor.decode(), fields)
+            except RefusedError as error:
+                self._refuse_later(error)
+                return True
+            if head.http11:
+                heads.learn(lines, head)
+        if head.length is None:
+            self._begin(method, target, head)
+            # llhttp knows chunks, and what may go wrong with them; of the head it is told their coding alone.
+            self._resumed = True
+            self._feed(_RESUMED % b"Transfer-Encoding: chunked" + data[end + 4 :])
+            return True
         size = len(data) - end - 4
-        if size != head.length or end > proxy.settings.max_header_bytes:
+        if size > head.length:
             return False
-        exchange = self._current = Exchange(self, match[1], match[2], head, proxy.clock())  # type: ignore[arg-type] # the other half
-        if size:
-            exchange.pending.append(data[end + 4 :])
-            exchange.pending_bytes = size
-            exchange.request_done = True
-        proxy.begin(exchange)
-        if not exchange.ended:
-            exchange.flush()
+        self._begin(method, target, head)
+        if head.length:
+            self._counted = head.length
+            self.deadline = proxy.now + proxy.settings.body_timeout
+            if size:
+                self._count(data[end + 4 :])
+        else:
+            self._receiving = None
         return True
+
+    def _count(self, data: bytes) -> None:
+        """Bytes of a body of known length."""
+        proxy = self.proxy
+        self.deadline = proxy.now + proxy.settings.body_timeout
+        left = self._counted - len(data)
+        self._counted = max(left, 0)
+        receiving = self._receiving
+        if receiving is None or self._broken:
+            return
+        receiving.body(data if left >= 0 else data[:left])
+        if left <= 0:
+            self._receiving = None
+            receiving.end_of_request(b"")
+            if left < 0:
+                self._put_off(data[left:])
+
+    def _begin(self, method: bytes, target: bytes, head: RequestHead) -> Exchange:
+        """A head is complete and judged: it is this connection's turn, or waits for it."""
+        exchange = Exchange(cast("DownstreamConnection", self), method, target, head, self.proxy.clock())
+        self._receiving = exchange
+        if self._current is None and not self.blocked and not self._queue:
+            self._current = exchange
+            self.proxy.begin(exchange)
+        else:
+            self._enqueue(exchange)
+        return exchange
 
     def _feed(self, data: bytes) -> None:
         proxy = self.proxy
@@ -130,10 +191,6 @@ class RequestParsing(asyncio.Protocol, ABC):
                     self._size_is_allowed(whole=False)
             elif self._fruitless > proxy.settings.max_header_bytes and self._receiving is not None:
                 self._refuse_later(RefusedError(Reason.HEAD_TOO_LARGE, "trailers, or a chunk's extension"))
-        if (current := self._current) is not None:
-            current.flush()
-        elif self._later or self._queue:
-            self._next()
 
     def _new_parser(self) -> httptools.HttpRequestParser:
         self._parser = httptools.HttpRequestParser(self)
@@ -166,12 +223,12 @@ class RequestParsing(asyncio.Protocol, ABC):
             self._receiving = None
         else:
             framing = (
-                b"Transfer-Encoding: chunked\r\n"
+                b"Transfer-Encoding: chunked"
                 if exchange.head.chunked
-                else b"Content-Length: %d\r\n" % (exchange.head.length or 0)
+                else b"Content-Length: %d" % (exchange.head.length or 0)
             )
             self._resumed = True
-            parser.feed_data(b"POST / HTTP/1.1\r\nHost: resumed\r\n" + framing + b"\r\n")
+            parser.feed_data(_RESUMED % framing)
         if rest:
             if self._receiving is None:
                 self._put_off(rest)
@@ -211,26 +268,18 @@ class RequestParsing(asyncio.Protocol, ABC):
         self._trailers = []
         if self._resumed:
             return
-        unjudged, self._unjudged = self._unjudged, b""
         parser = self._parser
         assert parser is not None  # noqa: S101 - it is calling
         self._stopping = parser.should_upgrade()
         method = parser.get_method()
         try:
             target, authority = judge_target(method, self._target)
-            head = RequestHead(parser.get_http_version(), self._fields, authority)
+            fields = self.proxy.request_fields.fields(self._fields)
+            head = RequestHead(parser.get_http_version(), fields, authority)
         except RefusedError as error:
             self._refuse_later(error)
             return
-        if unjudged and head.plain:
-            self.proxy.request_heads.learn(unjudged, head)
-        exchange = Exchange(cast("DownstreamConnection", self), method, target, head, self.proxy.clock())
-        self._receiving = exchange
-        if self._current is None and not self.blocked and not self._queue:
-            self._current = exchange
-            self.proxy.begin(exchange)
-        else:
-            self._enqueue(exchange)
+        self._begin(method, target, head)
 
     def on_body(self, body: bytes) -> None:
         """llhttp: a piece of the body."""

@@ -3,8 +3,8 @@
 Responses are parsed, judged and written anew; any anomaly, or one byte too many, costs this connection and never
 another visitor's answer.
 
-As for requests there are two ways in: a head that was judged before, with a length, is recognised by its bytes, and its
-body is counted; everything else goes through llhttp, and a head that comes out well is remembered.
+As for requests there are two ways in: a whole head in the ordinary form is taken as it is, and a body of known length
+is counted; everything else goes through llhttp.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
+from gogeta.core.field_lines import Field, Pairs
 from gogeta.core.pool import Pool
 from gogeta.core.refusal import Reason, RefusedError
-from gogeta.core.request import Fields, trailers
-from gogeta.core.response import SWITCHING, Framing, ResponseHead, interim
+from gogeta.core.request import trailers
+from gogeta.core.response import ORDINARY_LINE, SWITCHING, Framing, ResponseHead, interim
 from gogeta.net.reading import Hold, ReadGate
 from gogeta.net.tunnel import Tunnel
 from gogeta.net.vanishing import probe_when_silent
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 WRITE_HIGH = 64 * 1024
 _FIRST_FINAL = 200
 _NONE_WAITING = bytes(4)
+_RESUMED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -52,11 +54,11 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether the next byte begins a message: nothing of one is in the parser."""
         self._counted = 0
         """How many bytes are to come of a body that is counted here."""
-        self._unjudged = b""
-        """The head that the feed under way begins with, as it came, when it may be remembered."""
+        self._resumed = False
+        """The head being parsed is our own, to have the body parsed of one that was judged here."""
         self._phrase = b""
-        self._fields: Fields = []
-        self._trailers: Fields | None = None
+        self._fields: Pairs = []
+        self._trailers: Pairs | None = None
         self._head: ResponseHead | None = None
         self._out: list[bytes] = []
         self._fruitless = 0
@@ -145,29 +147,43 @@ class UpstreamConnection(asyncio.Protocol):
             self._feed(exchange, data)
 
     def _recognise(self, exchange: Exchange, data: bytes) -> bool:
-        """Take a read that begins with a head that is known, of known length; False when llhttp has to look.
+        """Take a read that begins with a whole ordinary head; False when llhttp has to look.
 
-        A head that llhttp has accepted holds no other line end than CRLF, so the first empty line is its end. What it
-        means for the visitor depends on the request, too: only heads that answered an ordinary one are remembered, and
-        only ordinary requests are answered by them.
+        As for requests, the first empty line ends it for every parser. What a head means for the visitor depends on the
+        request, too: known by their bytes are only heads that answered an ordinary one, to ordinary ones.
         """
-        request = exchange.head
-        proxy = self.proxy
-        if not (request.plain and request.keep_alive and exchange.request_done) or proxy.draining:
-            return False
         end = data.find(b"\r\n\r\n") + 4
-        if end < 4 or exchange.method == b"HEAD":
+        if end < 4:
             return False
-        known = data[:end]
-        heads = proxy.response_heads
-        head = heads.get(known) or heads.recall(known)
+        proxy = self.proxy
+        head = None
+        ordinary = exchange.head.plain and exchange.request_done and exchange.method != b"HEAD" and not proxy.draining
+        if ordinary:
+            known = data[:end]
+            heads = proxy.response_heads
+            head = heads.get(known) or heads.recall(known)
         if head is None:
-            self._unjudged = known
-            return False
+            try:
+                head = self._judge(exchange, data, end)
+            except RefusedError as refusal:
+                self._refuse(exchange, refusal)
+                return True
+            if head is None:
+                return False
+            if ordinary:
+                proxy.response_heads.learn(data[:end], head)
+        size = head.size
+        if size is None:
+            # llhttp knows chunks, and what may go wrong with them; of the head it is told their coding alone.
+            exchange.begin_answer(head)
+            self._head = head
+            self._out.append(head.serialise(proxy.date))
+            self._resumed = True
+            self._feed(exchange, _RESUMED + data[end:])
+            return True
         out = b"".join((head.lines, b"\r\n" if head.dated else proxy.date_and_end, data[end:]))
-        size: int = head.size  # type: ignore[assignment] # only those with one are remembered
         left = size - len(data) + end
-        if left == 0 and not (exchange.sent and self.transport.get_write_buffer_size()):
+        if left == 0 and head.reusable and exchange.request_done and not self._unsent(exchange):
             self.exchange = None
             if self.reading.holds:
                 self.reading.release(Hold.PEER)
@@ -175,10 +191,41 @@ class UpstreamConnection(asyncio.Protocol):
             exchange.whole(head, out)
             return True
         self._head = head
-        self._keep_alive = True
+        self._keep_alive = head.reusable
         exchange.begin_answer(head)
         self._count_down(exchange, out, left)
         return True
+
+    def _judge(self, exchange: Exchange, data: bytes, end: int) -> ResponseHead | None:
+        """Judge the ordinary head that ends at ``end``; None when it is not one. Raises RefusedError."""
+        settings = self.proxy.settings
+        line = data.find(b"\r\n")
+        if end > settings.max_header_bytes or (match := ORDINARY_LINE(data, 0, line)) is None:
+            return None
+        fields = self.proxy.response_fields.read(data[line + 2 : end - 4])
+        if fields is None or len(fields) > settings.max_header_fields:
+            return None
+        head = self._head_of(exchange, int(match[2]), match[3], fields, http11=match[1] == b"1")
+        # A body that ends with its connection has no other end: llhttp is asked for its pieces.
+        return None if head.until_close else head
+
+    def _head_of(
+        self, exchange: Exchange, status: int, phrase: bytes, fields: list[Field], *, http11: bool
+    ) -> ResponseHead:
+        request = exchange.head
+        return ResponseHead(
+            status,
+            phrase,
+            fields,
+            request,
+            method=exchange.method,
+            keep_alive=request.keep_alive and exchange.request_done and not self.proxy.draining,
+            upstream_http11=http11,
+        )
+
+    def _unsent(self, exchange: Exchange) -> bool:
+        """Whether the tenant has answered before it had read all of the request."""
+        return exchange.sent and self.transport.get_write_buffer_size() > 0
 
     def _count(self, exchange: Exchange, data: bytes) -> None:
         self._count_down(exchange, data, self._counted - len(data))
@@ -253,7 +300,11 @@ class UpstreamConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """llhttp: the head is complete."""
         exchange = self.exchange
-        unjudged, self._unjudged = self._unjudged, b""
+        if self._resumed:
+            self._resumed = False
+            self._fruitless = 0
+            self._trailers = []
+            return
         if self._complete or self._refusal is not None or exchange is None:
             return
         parser = self._parser
@@ -271,14 +322,12 @@ class UpstreamConnection(asyncio.Protocol):
                 if request.http11:
                     exchange.herald(herald)
                 return
-            head = ResponseHead(
+            head = self._head_of(
+                exchange,
                 status,
                 self._phrase,
-                self._fields,
-                request,
-                method=exchange.method,
-                keep_alive=request.keep_alive and exchange.request_done and not self.proxy.draining,
-                upstream_http11=parser.get_http_version() == "1.1",
+                self.proxy.response_fields.fields(self._fields),
+                http11=parser.get_http_version() == "1.1",
             )
         except RefusedError as error:
             self._refusal = error
@@ -290,9 +339,7 @@ class UpstreamConnection(asyncio.Protocol):
         if exchange.method == b"HEAD":
             # The parser does not know the request and would wait for a body.
             self._bodiless = self._complete = True
-            self._keep_alive = parser.should_keep_alive() and not head.until_close
-        elif unjudged and head.size is not None and head.keep_alive and parser.should_keep_alive():
-            self.proxy.response_heads.learn(unjudged, head)
+            self._keep_alive = head.reusable
 
     def on_body(self, body: bytes) -> None:
         """llhttp: a piece of the body."""
@@ -311,7 +358,7 @@ class UpstreamConnection(asyncio.Protocol):
         if head is None or self._bodiless:
             return
         self._complete = True
-        self._keep_alive = self._parser is not None and self._parser.should_keep_alive()
+        self._keep_alive = head.reusable and self._parser is not None and self._parser.should_keep_alive()
         if head.framing is Framing.CHUNKED:
             self._end_chunks()
 
@@ -338,8 +385,7 @@ class UpstreamConnection(asyncio.Protocol):
                 exchange.write(b"".join(out))
         keep_alive = head.keep_alive
         reusable = self._keep_alive and not self._surplus and exchange.request_done and not self._closing
-        if exchange.sent and self.transport.get_write_buffer_size():
-            # Answered before it had read all of the request.
+        if self._unsent(exchange):
             reusable = False
         self.exchange = None
         if reusable:

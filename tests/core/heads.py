@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gogeta.core.request import Fields, RequestHead, judge_target
+from gogeta.core.field_lines import FieldLines, Pairs
+from gogeta.core.fields import REQUEST_KINDS
+from gogeta.core.request import RequestHead, judge_target
 
 
-def fields(text: str) -> Fields:
+def fields(text: str) -> Pairs:
     """Fields of ``Name: value`` lines."""
     pairs = []
     for line in text.strip().splitlines():
@@ -30,7 +32,9 @@ def request(line: str = "GET / 1.1", more: str = "", *, host: str | None = "a.te
     method, target, version = line.split(" ")
     given = fields((f"Host: {host}\n" if host is not None else "") + more)
     sent_target, authority = judge_target(method.encode(), target.encode("latin-1"))
-    return Judged(method.encode(), sent_target, RequestHead(version, given, authority))
+    return Judged(
+        method.encode(), sent_target, RequestHead(version, FieldLines(REQUEST_KINDS).fields(given), authority)
+    )
 
 
 def head(line: str = "GET / 1.1", more: str = "", *, host: str | None = "a.test") -> RequestHead:

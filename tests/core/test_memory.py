@@ -27,6 +27,6 @@ def test_it_is_bounded_and_what_is_in_use_stays() -> None:
 
 
 def test_nothing_is_kept_of_a_long_head() -> None:
-    memory: Memory[int] = Memory()
-    memory.learn(b"x" * (Memory.LONGEST + 1), 1)
+    memory: Memory[int] = Memory(longest=10)
+    memory.learn(b"x" * 11, 1)
     assert len(memory) == 0

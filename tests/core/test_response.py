@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gogeta.core.field_lines import FieldLines
+from gogeta.core.fields import RESPONSE_KINDS
 from gogeta.core.refusal import Reason, RefusedError
 from gogeta.core.response import Framing, ResponseHead, interim
 from tests.core.heads import fields
@@ -18,7 +20,13 @@ def answer(
 ) -> ResponseHead:
     method = to.split(maxsplit=1)[0].encode()
     return ResponseHead(
-        status, b"", fields(more), asked(to, asks), method=method, keep_alive=keep_alive, upstream_http11=http11
+        status,
+        b"",
+        FieldLines(RESPONSE_KINDS).fields(fields(more)),
+        asked(to, asks),
+        method=method,
+        keep_alive=keep_alive,
+        upstream_http11=http11,
     )
 
 
