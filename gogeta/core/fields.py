@@ -7,6 +7,8 @@ through byte for byte.
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import Final
 
 
@@ -15,18 +17,19 @@ class Kind:
 
     PASS: Final = 0
     """Everything that is not listed."""
-    DROP: Final = 1
-    HOST: Final = 2
-    LENGTH: Final = 3
-    CODING: Final = 4
-    CONNECTION: Final = 5
+    DATE: Final = 1
+    """Of a response: passes, and is noted."""
+    LENGTH: Final = 2
+    CONNECTION: Final = 3
+    HOST: Final = 4
+    CODING: Final = 5
     UPGRADE: Final = 6
     TE: Final = 7
     EXPECT: Final = 8
     FORWARDING: Final = 9
     REQUEST_ID: Final = 10
     TRAILER: Final = 11
-    DATE: Final = 12
+    DROP: Final = 12
 
 
 FORWARDING: Final = (
@@ -113,8 +116,12 @@ NOT_IN_TRAILERS: Final = frozenset(
 """Fields that may not come after the body (RFC 9110 section 6.5.1): framing, routing, credentials, conditions."""
 
 
+is_token: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
+"""Whether a field may have this name (RFC 9110 section 5.1)."""
+
+
 class KindCache(dict[bytes, int]):
-    """The kind of a field by its name as written: ``kinds[name]``.
+    """The kind of a field by its name as written: ``kinds[name]``. Only tokens are ever ``in`` it.
 
     Most clients spell a name in one way, so the lower-casing is done once per spelling; bounded, because spellings are
     the client's choice.
@@ -136,7 +143,7 @@ class KindCache(dict[bytes, int]):
         # of a field that is ours to write or to judge.
         if kind == Kind.PASS and b"_" in lower and lower.replace(b"_", b"-") in self._kinds:
             kind = Kind.DROP
-        if len(self) < self.LIMIT and len(name) <= self._LONGEST:
+        if len(self) < self.LIMIT and len(name) <= self._LONGEST and is_token(name):
             self[name] = kind
         return kind
 
@@ -145,12 +152,14 @@ REQUEST_KINDS: Final = KindCache(REQUEST)
 RESPONSE_KINDS: Final = KindCache(RESPONSE)
 
 
-def tokens(value: bytes) -> list[bytes]:
+@lru_cache(maxsize=256)
+def tokens(value: bytes) -> tuple[bytes, ...]:
     """The members of a comma-separated list, in lower case, empty ones left out."""
-    return [token for part in value.lower().split(b",") if (token := part.strip(b" \t"))]
+    return tuple(token for part in value.lower().split(b",") if (token := part.strip(b" \t")))
 
 
-def taken_out(connection: list[bytes]) -> frozenset[bytes]:
+@lru_cache(maxsize=256)
+def taken_out(connection: tuple[bytes, ...]) -> frozenset[bytes]:
     """The names that the tokens of ``Connection`` take out of the message, besides the fixed ones."""
     return frozenset(connection) - _PROTECTED
 

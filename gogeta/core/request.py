@@ -66,7 +66,7 @@ class RequestHead:
         if not self.http11 and version != "1.0":
             raise RefusedError(Reason.VERSION, f"version {version}")
         host: bytes | None = None
-        connection: list[bytes] = []
+        connection: tuple[bytes, ...] = ()
         upgrade = b""
         coding = sized = False
         pieces: list[bytes] = []
@@ -135,7 +135,7 @@ class RequestHead:
             self.ends = b"TE: trailers\r\nConnection: TE\r\n\r\n" if self.wants_trailers else b"\r\n"
         self.plain = self.http11 and self.keep_alive and not (self.upgrade or self.wants_trailers)
 
-    def _stays(self, connection: list[bytes]) -> bool:
+    def _stays(self, connection: tuple[bytes, ...]) -> bool:
         """Whether the visitor wants the connection to stay open (RFC 9112 section 9.3)."""
         return b"close" not in connection and (self.http11 or b"keep-alive" in connection)
 

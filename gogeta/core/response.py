@@ -16,7 +16,11 @@ from gogeta.core.fields import RESPONSE_KINDS, Kind, taken_out, tokens, without
 from gogeta.core.refusal import Reason, RefusedError
 from gogeta.core.request import RequestHead, content_length
 
-_BODILESS: Final = frozenset({204, 304})
+_NO_CONTENT: Final = 204
+_BODILESS: Final = frozenset({_NO_CONTENT, 304})
+_DATE: Final = Kind.DATE
+_LENGTH: Final = Kind.LENGTH
+_CONNECTION: Final = Kind.CONNECTION
 _PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 SWITCHING: Final = 101
 ORDINARY_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([2-5][0-9][0-9]) ([\t -~\x80-\xff]*)").fullmatch
@@ -61,45 +65,49 @@ class ResponseHead:
         ``keep_alive``: whether the visitor's connection may stay open. Raises RefusedError with ``UPSTREAM_INVALID``.
         """
         self.status = status
-        self.length: int | None = None
-        self.until_close = False
         self.keep_alive = keep_alive
+        self.until_close = False
+        length: int | None = None
         coding = dated = False
-        connection: list[bytes] = []
-        trailer = b""
-        pieces: list[bytes] = []
-        upgrade = b""
+        connection: tuple[bytes, ...] = ()
+        trailer = upgrade = b""
+        pieces = [_STARTS.get((status, phrase)) or _start(status, phrase)]
         for _, value, kind, line in fields:
-            if not kind:
+            if kind <= _DATE:
                 pieces.append(line)
-            elif kind == Kind.LENGTH:
-                if self.length is not None:
+                if kind:
+                    dated = True
+            elif kind == _LENGTH:
+                if length is not None:
                     raise RefusedError(Reason.UPSTREAM_INVALID, "Content-Length is repeated")
-                self.length = content_length(value, Reason.UPSTREAM_INVALID)
+                length = content_length(value, Reason.UPSTREAM_INVALID)
+            elif kind == _CONNECTION:
+                connection += tokens(value)
             elif kind == Kind.CODING:
                 if value.strip(b" \t").lower() != b"chunked" or coding:
                     raise RefusedError(Reason.UPSTREAM_INVALID, "a transfer coding other than one chunked")
                 coding = True
-            elif kind == Kind.CONNECTION:
-                connection += tokens(value)
-            elif kind == Kind.DATE:
-                dated = True
-                pieces.append(line)
             elif kind == Kind.TRAILER:
                 trailer = line
             elif kind == Kind.UPGRADE:
                 upgrade = value
+        self.length = length
         if status > _LAST_STATUS:
             raise RefusedError(Reason.UPSTREAM_INVALID, f"status {status}")
-        if coding and (not upstream_http11 or self.length is not None):
+        if coding and (not upstream_http11 or length is not None):
             raise RefusedError(Reason.UPSTREAM_INVALID, "Transfer-Encoding with Content-Length, or in HTTP/1.0")
-        if names := taken_out(connection):
-            pieces = without(pieces, names)
-            dated = dated and b"date" not in names
+        reusable = upstream_http11
+        if connection:
+            reusable = b"close" not in connection and (upstream_http11 or b"keep-alive" in connection)
+            if names := taken_out(connection):
+                pieces = without(pieces, names)
+                dated = dated and b"date" not in names
+        self.dated = dated
         if status == SWITCHING:
             # RFC 9110 section 7.8: only to what was asked for. Anything else would open a tunnel nobody knows of.
             if not upgrade or b"upgrade" not in connection or not set(tokens(upgrade)) <= set(tokens(request.upgrade)):
                 raise RefusedError(Reason.UPSTREAM_INVALID, "101 to a request that did not ask for this upgrade")
+            self.size: int | None = 0
             self.framing, self.keep_alive = Framing.NONE, False
             pieces.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade)
         else:
@@ -110,11 +118,8 @@ class ResponseHead:
                 pieces.append(b"Connection: close\r\n")
             elif not request.http11:
                 pieces.append(b"Connection: keep-alive\r\n")
-        self.dated = dated
-        stays = b"close" not in connection and (upstream_http11 or b"keep-alive" in connection)
-        self.reusable = stays and not self.until_close and status != SWITCHING
-        self.size = 0 if self.framing is Framing.NONE else self.length if self.framing is Framing.LENGTH else None
-        self.lines = b"".join((b"HTTP/1.1 %d " % status, phrase or _PHRASES.get(status, b""), b"\r\n", *pieces))
+        self.reusable = reusable and not self.until_close and status != SWITCHING
+        self.lines = b"".join(pieces)
 
     def serialise(self, date: bytes) -> bytes:
         """The head for the visitor; ``date`` is the Date field to add where there is none, serialised."""
@@ -122,19 +127,21 @@ class ResponseHead:
 
     def _frame(self, request: RequestHead, *, bodiless: bool, coding: bool, pieces: list[bytes]) -> None:
         """RFC 9112 section 6.3, in its order."""
-        status = self.status
+        length = self.length
         if bodiless:
-            self.framing = Framing.NONE
+            self.framing, self.size = Framing.NONE, 0
             # A HEAD or 304 tells what a GET would have; a 204 has no length (RFC 9110 section 8.6).
-            if self.length is not None and status != HTTPStatus.NO_CONTENT:
-                pieces.append(b"Content-Length: %d\r\n" % self.length)
-            elif coding and status != HTTPStatus.NO_CONTENT and request.http11:
+            if self.status == _NO_CONTENT:
+                return
+            if length is not None:
+                pieces.append(b"Content-Length: %d\r\n" % length)
+            elif coding and request.http11:
                 pieces.append(b"Transfer-Encoding: chunked\r\n")
-        elif not coding and self.length is not None:
-            self.framing = Framing.LENGTH if self.length else Framing.NONE
-            pieces.append(b"Content-Length: %d\r\n" % self.length)
+        elif length is not None:
+            self.framing, self.size = Framing.LENGTH if length else Framing.NONE, length
+            pieces.append(b"Content-Length: %d\r\n" % length)
         else:
-            self.until_close = not coding
+            self.until_close, self.size = not coding, None
             if request.http11:
                 self.framing = Framing.CHUNKED
                 pieces.append(b"Transfer-Encoding: chunked\r\n")
@@ -142,12 +149,21 @@ class ResponseHead:
                 self.framing, self.keep_alive = Framing.CLOSE, False
 
 
+def _start(status: int, phrase: bytes) -> bytes:
+    """The status line: the upstream's phrase is kept, and made where there is none."""
+    return b"HTTP/1.1 %d %b\r\n" % (status, phrase or _PHRASES.get(status, b""))
+
+
+_STARTS: Final = {(status, phrase): _start(status, phrase) for status, phrase in _PHRASES.items()}
+"""The usual ones."""
+
+
 def interim(status: int, phrase: bytes, fields: Pairs) -> bytes:
     """A 1xx response for the visitor, serialised (RFC 9110 section 15.2): its fields without the hop-by-hop ones.
 
     Raises RefusedError for one that says it has a body (RFC 9112 section 6.3): where it ends could be read in two ways.
     """
-    connection: list[bytes] = []
+    connection: tuple[bytes, ...] = ()
     for name, value in fields:
         kind = RESPONSE_KINDS[name]
         if kind == Kind.CODING or (kind == Kind.LENGTH and content_length(value, Reason.UPSTREAM_INVALID)):
@@ -160,4 +176,4 @@ def interim(status: int, phrase: bytes, fields: Pairs) -> bytes:
         for name, value in fields
         if RESPONSE_KINDS[name] in (Kind.PASS, Kind.DATE) and name.lower() not in names
     ]
-    return b"".join((b"HTTP/1.1 %d " % status, phrase or _PHRASES.get(status, b""), b"\r\n", *pieces, b"\r\n"))
+    return b"".join((_start(status, phrase), *pieces, b"\r\n"))

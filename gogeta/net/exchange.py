@@ -112,7 +112,7 @@ class Exchange:
         upstream.exchange = self
         self.pending.insert(0, self.serialised)
         downstream = self.downstream
-        if downstream.reading.holds:
+        if self.pending_bytes:
             downstream.reading.release(Hold.PENDING)
         if downstream.blocked:
             upstream.reading.hold(Hold.PEER)
@@ -139,10 +139,10 @@ class Exchange:
         """The whole final response at once, ready for the visitor."""
         self.upstream = None
         self.status = head.status
-        self.answered = True
+        self.answered = self.ended = True
         downstream = self.downstream
         downstream.transport.write(data)
-        self._end()
+        downstream.proxy.ended(self)
         downstream.finish(self, keep_alive=head.keep_alive)
 
     def complete(self, *, keep_alive: bool) -> None:

@@ -48,7 +48,8 @@ class Entry:
         """An entry with nothing in flight."""
         self.name: TenantName = record.tenant.name
         self.pool_limit = pool_limit
-        self.pools: dict[Endpoint, Pool[UpstreamConnection]] = {}
+        self.pools: list[tuple[Endpoint, Pool[UpstreamConnection]]] = []
+        """Each endpoint of this instance with its idle connections."""
         self.held: dict[Exchange, asyncio.TimerHandle] = {}
         """Requests that wait, in their order of arrival."""
         self.in_flight = 0
@@ -61,6 +62,7 @@ class Entry:
         self.record = record
         self.meeting: Meeting = record.meeting
         self.endpoints: tuple[Endpoint, ...] = record.endpoints
+        self._renew()
 
     def __repr__(self) -> str:
         """One line for logs and tests."""
@@ -80,22 +82,20 @@ class Entry:
 
     def retire(self) -> list[UpstreamConnection]:
         """Throw all pools away; their idle connections, to be closed."""
-        retired = [connection for pool in self.pools.values() for connection in pool.retire()]
-        self.pools.clear()
+        retired = [connection for _, pool in self.pools for connection in pool.retire()]
+        self._renew()
         return retired
+
+    def _renew(self) -> None:
+        self.pools = [(endpoint, Pool(self.pool_limit)) for endpoint in self.endpoints]
 
     def pool(self) -> tuple[Endpoint, Pool[UpstreamConnection]]:
         """The endpoint whose turn it is, and its idle connections. There must be an endpoint."""
-        endpoints = self.endpoints
-        if len(endpoints) == 1:
-            endpoint = endpoints[0]
-        else:
-            self.turn = (self.turn + 1) % len(endpoints)
-            endpoint = endpoints[self.turn]
-        pool = self.pools.get(endpoint)
-        if pool is None:
-            pool = self.pools[endpoint] = Pool(self.pool_limit)
-        return endpoint, pool
+        pools = self.pools
+        if len(pools) == 1:
+            return pools[0]
+        self.turn = (self.turn + 1) % len(pools)
+        return pools[self.turn]
 
 
 class Fleet:

@@ -338,7 +338,7 @@ class Proxy:
         """Close upstream connections that were idle for too long."""
         before = self.now - self.settings.upstream_idle_timeout
         for entry in self.fleet.entries.values():
-            for pool in entry.pools.values():
+            for _, pool in entry.pools:
                 for upstream in pool.expire(before):
                     upstream.discard()
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import httptools
 
@@ -23,7 +23,6 @@ from gogeta.net.exchange import Exchange
 from gogeta.net.explaining import explain
 
 if TYPE_CHECKING:
-    from gogeta.net.downstream import DownstreamConnection
     from gogeta.net.forwarder import Proxy
 
 
@@ -157,16 +156,17 @@ class RequestParsing(asyncio.Protocol, ABC):
             if left < 0:
                 self._put_off(data[left:])
 
-    def _begin(self, method: bytes, target: bytes, head: RequestHead) -> Exchange:
+    def _begin(self, method: bytes, target: bytes, head: RequestHead) -> None:
         """A head is complete and judged: it is this connection's turn, or waits for it."""
-        exchange = Exchange(cast("DownstreamConnection", self), method, target, head, self.proxy.clock())
+        proxy = self.proxy
+        # The other half is there: this class is never used without it.
+        exchange = Exchange(self, method, target, head, proxy.clock())  # type: ignore[arg-type]
         self._receiving = exchange
         if self._current is None and not self.blocked and not self._queue:
             self._current = exchange
-            self.proxy.begin(exchange)
+            proxy.begin(exchange)
         else:
             self._enqueue(exchange)
-        return exchange
 
     def _feed(self, data: bytes) -> None:
         proxy = self.proxy

@@ -156,12 +156,12 @@ class UpstreamConnection(asyncio.Protocol):
         if end < 4:
             return False
         proxy = self.proxy
+        heads = proxy.response_heads
+        said = data[:end]
         head = None
         ordinary = exchange.head.plain and exchange.request_done and exchange.method != b"HEAD" and not proxy.draining
         if ordinary:
-            known = data[:end]
-            heads = proxy.response_heads
-            head = heads.get(known) or heads.recall(known)
+            head = heads.get(said) or heads.recall(said)
         if head is None:
             try:
                 head = self._judge(exchange, data, end)
@@ -171,7 +171,7 @@ class UpstreamConnection(asyncio.Protocol):
             if head is None:
                 return False
             if ordinary:
-                proxy.response_heads.learn(data[:end], head)
+                heads.learn(said, head)
         size = head.size
         if size is None:
             # llhttp knows chunks, and what may go wrong with them; of the head it is told their coding alone.
@@ -187,7 +187,9 @@ class UpstreamConnection(asyncio.Protocol):
             self.exchange = None
             if self.reading.holds:
                 self.reading.release(Hold.PEER)
-            self.park(proxy.now)
+            self.reused = self.silent = True
+            if not self.pool.give(self, proxy.now):
+                self.discard()
             exchange.whole(head, out)
             return True
         self._head = head
