@@ -33,11 +33,24 @@ LINGER_SECONDS: Final = 2.0
 class DownstreamConnection(RequestParsing):
     """One visitor's connection (see the module's docstring)."""
 
+    __slots__ = (
+        "_advancing",
+        "_eof",
+        "_forwarded_host",
+        "_forwarding",
+        "_later_bytes",
+        "_patient",
+        "peer",
+        "reading",
+        "transport",
+        "tunnel",
+    )
+
     def __init__(self, proxy: Proxy) -> None:
         """``proxy`` holds what all connections share."""
         super().__init__()
         self.proxy = proxy
-        self.deadline = proxy.now + proxy.settings.keep_alive_timeout
+        self.deadline = proxy.now + proxy.keep_alive_timeout
         """When the sweep ends what is going on, on the proxy's coarse clock."""
         self.transport: asyncio.Transport
         self.reading: ReadGate
@@ -188,12 +201,12 @@ class DownstreamConnection(RequestParsing):
 
     def expect_response(self, *, request_done: bool) -> None:
         """The request is on its way to a tenant: its rest is waited for, or the answer."""
-        settings = self.proxy.settings
-        self.deadline = self.proxy.now + (settings.response_timeout if request_done else settings.body_timeout)
+        proxy = self.proxy
+        self.deadline = proxy.now + (proxy.response_timeout if request_done else proxy.body_timeout)
 
     def write(self, data: bytes) -> None:
         """Bytes of the current response."""
-        self.deadline = self.proxy.now + self.proxy.settings.body_timeout
+        self.deadline = self.proxy.now + self.proxy.body_timeout
         self.transport.write(data)
 
     def write_page(self, page: Page, *, keep_alive: bool, bodiless: bool) -> None:
@@ -224,15 +237,16 @@ class DownstreamConnection(RequestParsing):
             self.reading.release(Hold.PEER | Hold.PENDING)
         if self._closing:
             return
-        if not keep_alive or self.proxy.draining:
+        proxy = self.proxy
+        if not keep_alive or proxy.draining:
             if exchange.request_done and not (self._later or self._queue or self._in_head):
                 self._closing = True
                 self.transport.close()
             else:
                 self._linger()
             return
-        settings = self.proxy.settings
-        self.deadline = self.proxy.now + (settings.header_timeout if self._in_head else settings.keep_alive_timeout)
+        patience = proxy.settings.header_timeout if self._in_head else proxy.keep_alive_timeout
+        self.deadline = proxy.now + patience
         if self._queue or self._later or self._eof:
             self._next()
 
@@ -321,7 +335,7 @@ class DownstreamConnection(RequestParsing):
             if self.transport.get_write_buffer_size() and not self._patient:
                 # Our last words are still on their way to a slow reader.
                 self._patient = True
-                self.deadline = self.proxy.now + self.proxy.settings.body_timeout
+                self.deadline = self.proxy.now + self.proxy.body_timeout
             else:
                 self.transport.abort()
         elif current is not None or self.blocked:
@@ -332,7 +346,7 @@ class DownstreamConnection(RequestParsing):
                 self.break_off()
             elif current.upstream is None:
                 # Held or connecting: those have deadlines of their own.
-                self.deadline = self.proxy.now + self.proxy.settings.body_timeout
+                self.deadline = self.proxy.now + self.proxy.body_timeout
             else:
                 tenants_turn = current.request_done or self.reading.holds & Hold.PEER
                 current.refuse(Reason.UPSTREAM_TIMEOUT if tenants_turn else Reason.BODY_TIMEOUT)

@@ -28,28 +28,29 @@ _CLOSING: Final = frozenset({Reason.HOST_INVALID, Reason.MALFORMED, Reason.FRAMI
 
 
 class Exchange:
-    """One request's way (see the module's docstring). Created when its head has been judged.
+    """One request's way (see the module's docstring). Created when its head has been judged."""
 
-    What an ordinary exchange never touches is at its default here, in the class: it costs nothing per request.
-    """
-
-    entry: Entry | None = None
-    upstream: UpstreamConnection | None = None
-    serialised = b""
-    """The head as it is sent to the upstream: kept to be sent again where that is allowed."""
-    pending_bytes = 0
-    """How much of ``pending`` is body."""
-    request_id = b""
-    attempts = 0
-    """Upstream connections that took it so far."""
-    sent = False
-    """Whether any of its body has left us: then it cannot be sent again."""
-    answered = False
-    """Whether any of the final response has left us."""
-    ended = False
-    status = 0
-    first_byte_at = 0.0
-    """Loop time at which the final response began; 0 when it came whole, at its end."""
+    __slots__ = (
+        "answered",
+        "attempts",
+        "began",
+        "downstream",
+        "ended",
+        "entry",
+        "first_byte_at",
+        "head",
+        "held_since",
+        "method",
+        "pending",
+        "pending_bytes",
+        "request_done",
+        "request_id",
+        "sent",
+        "serialised",
+        "status",
+        "target",
+        "upstream",
+    )
 
     def __init__(
         self, downstream: DownstreamConnection, method: bytes, target: bytes, head: RequestHead, began: float
@@ -61,8 +62,25 @@ class Exchange:
         self.head = head
         self.began = self.held_since = began
         self.request_done = head.length == 0
+        self.entry: Entry | None = None
+        self.upstream: UpstreamConnection | None = None
+        self.request_id = b""
+        self.serialised = b""
+        """The head as it is sent to the upstream: kept to be sent again where that is allowed."""
         self.pending: list[bytes] = []
         """What the upstream is to get next, in order; the head is in it when an upstream takes the exchange."""
+        self.pending_bytes = 0
+        """How much of ``pending`` is body."""
+        self.attempts = 0
+        """Upstream connections that took it so far."""
+        self.sent = False
+        """Whether any of its body has left us: then it cannot be sent again."""
+        self.answered = False
+        """Whether any of the final response has left us."""
+        self.ended = False
+        self.status = 0
+        self.first_byte_at = 0.0
+        """When the final response began, on the exact clock; 0 when it came whole, at its end."""
 
     def __repr__(self) -> str:
         """One line for logs and tests."""

@@ -51,9 +51,45 @@ _CONNECT_PAUSES: Final = (0.01, 0.03, 0.06, 0.1, 0.2)
 class Proxy:
     """Shared state of one worker, and the steps of a request's way."""
 
+    __slots__ = (
+        "_id",
+        "_id_prefix",
+        "activity",
+        "body_timeout",
+        "clock",
+        "connections",
+        "date",
+        "date_and_end",
+        "dialer",
+        "draining",
+        "fleet",
+        "forwarding",
+        "keep_alive_timeout",
+        "loaded",
+        "loop_time",
+        "max_header_bytes",
+        "now",
+        "registry",
+        "request_fields",
+        "request_heads",
+        "response_fields",
+        "response_heads",
+        "response_timeout",
+        "settings",
+        "tally",
+        "tasks",
+        "upstreams",
+        "waker",
+    )
+
     def __init__(self, settings: ServeSettings, registry: Registry, forbidden: Forbidden, tasks: Tasks) -> None:
         """``tasks`` is where background work runs; ``forbidden``: addresses that no upstream may have."""
         self.settings = settings
+        # Looked at for every request: an attribute of a large object is a slow one.
+        self.max_header_bytes = settings.max_header_bytes
+        self.body_timeout = settings.body_timeout
+        self.response_timeout = settings.response_timeout
+        self.keep_alive_timeout = settings.keep_alive_timeout
         self.registry = registry
         self.tasks = tasks
         self.tally = Tally()

@@ -33,6 +33,29 @@ _RESUMED: Final = b"POST / HTTP/1.1\r\nHost: resumed\r\n%b\r\n\r\n"
 class RequestParsing(asyncio.Protocol, ABC):
     """The reading half of a visitor's connection."""
 
+    __slots__ = (
+        "_broken",
+        "_closing",
+        "_counted",
+        "_current",
+        "_feeding",
+        "_fields",
+        "_fresh",
+        "_fruitless",
+        "_in_head",
+        "_later",
+        "_parser",
+        "_queue",
+        "_receiving",
+        "_resumed",
+        "_stopping",
+        "_target",
+        "_trailers",
+        "blocked",
+        "deadline",
+        "proxy",
+    )
+
     # The answering half's, which this one looks at.
     proxy: Proxy
     deadline: float
@@ -104,7 +127,7 @@ class RequestParsing(asyncio.Protocol, ABC):
         if end < 0 or (match := ORDINARY_LINE(data, 0, line)) is None:
             return False
         proxy = self.proxy
-        if end > proxy.settings.max_header_bytes:
+        if end > proxy.max_header_bytes:
             return False
         method, target, minor = match.groups()
         lines = data[line + 2 : end]
@@ -133,7 +156,7 @@ class RequestParsing(asyncio.Protocol, ABC):
         self._begin(method, target, head)
         if head.length:
             self._counted = head.length
-            self.deadline = proxy.now + proxy.settings.body_timeout
+            self.deadline = proxy.now + proxy.body_timeout
             if size:
                 self._count(data[end + 4 :])
         else:
@@ -143,7 +166,7 @@ class RequestParsing(asyncio.Protocol, ABC):
     def _count(self, data: bytes) -> None:
         """Bytes of a body of known length."""
         proxy = self.proxy
-        self.deadline = proxy.now + proxy.settings.body_timeout
+        self.deadline = proxy.now + proxy.body_timeout
         left = self._counted - len(data)
         self._counted = max(left, 0)
         receiving = self._receiving
@@ -172,7 +195,7 @@ class RequestParsing(asyncio.Protocol, ABC):
         proxy = self.proxy
         parser = self._parser or self._new_parser()
         if self._current is not None:
-            self.deadline = proxy.now + proxy.settings.body_timeout
+            self.deadline = proxy.now + proxy.body_timeout
         elif not self._in_head:
             self.deadline = proxy.now + proxy.settings.header_timeout
         self._feeding = len(data)
@@ -187,9 +210,9 @@ class RequestParsing(asyncio.Protocol, ABC):
                 self._refuse_later(explain(error, data, in_fields=bool(self._fields)))
         else:
             if self._in_head:
-                if self._fruitless + len(data) > proxy.settings.max_header_bytes:
+                if self._fruitless + len(data) > proxy.max_header_bytes:
                     self._size_is_allowed(whole=False)
-            elif self._fruitless > proxy.settings.max_header_bytes and self._receiving is not None:
+            elif self._fruitless > proxy.max_header_bytes and self._receiving is not None:
                 self._refuse_later(RefusedError(Reason.HEAD_TOO_LARGE, "trailers, or a chunk's extension"))
 
     def _new_parser(self) -> httptools.HttpRequestParser:
@@ -202,7 +225,7 @@ class RequestParsing(asyncio.Protocol, ABC):
         What preceded the head in its first feed is not known, so it is counted where that feed could have been too
         much.
         """
-        limit = self.proxy.settings.max_header_bytes
+        limit = self.proxy.max_header_bytes
         if whole or self._fruitless <= limit:
             size = len(self._target) + sum(len(name) + len(value) + 4 for name, value in self._fields)
             if size <= limit:
@@ -260,7 +283,7 @@ class RequestParsing(asyncio.Protocol, ABC):
         """llhttp: the head is complete."""
         if self._broken or self._closing:
             return
-        suspicious = self._fruitless + self._feeding > self.proxy.settings.max_header_bytes
+        suspicious = self._fruitless + self._feeding > self.proxy.max_header_bytes
         if suspicious and not self._size_is_allowed(whole=True):
             return
         self._in_head = False

@@ -41,6 +41,34 @@ _RESUMED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 class UpstreamConnection(asyncio.Protocol):
     """One connection to a tenant (see the module's docstring)."""
 
+    __slots__ = (
+        "_between",
+        "_bodiless",
+        "_closing",
+        "_complete",
+        "_counted",
+        "_descriptor",
+        "_fields",
+        "_fruitless",
+        "_head",
+        "_keep_alive",
+        "_out",
+        "_parser",
+        "_phrase",
+        "_refusal",
+        "_resumed",
+        "_surplus",
+        "_trailers",
+        "_tunnel",
+        "exchange",
+        "pool",
+        "proxy",
+        "reading",
+        "reused",
+        "silent",
+        "transport",
+    )
+
     def __init__(self, proxy: Proxy, pool: Pool[UpstreamConnection]) -> None:
         """``pool`` is where it goes between exchanges; it belongs to one instance of the tenant."""
         self.proxy = proxy
@@ -200,12 +228,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     def _judge(self, exchange: Exchange, data: bytes, end: int) -> ResponseHead | None:
         """Judge the ordinary head that ends at ``end``; None when it is not one. Raises RefusedError."""
-        settings = self.proxy.settings
+        proxy = self.proxy
         line = data.find(b"\r\n")
-        if end > settings.max_header_bytes or (match := ORDINARY_LINE(data, 0, line)) is None:
+        if end > proxy.max_header_bytes or (match := ORDINARY_LINE(data, 0, line)) is None:
             return None
-        fields = self.proxy.response_fields.read(data[line + 2 : end - 4])
-        if fields is None or len(fields) > settings.max_header_fields:
+        fields = proxy.response_fields.read(data[line + 2 : end - 4])
+        if fields is None or len(fields) > proxy.settings.max_header_fields:
             return None
         head = self._head_of(exchange, int(match[2]), match[3], fields, http11=match[1] == b"1")
         # A body that ends with its connection has no other end: llhttp is asked for its pieces.
@@ -262,7 +290,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._surplus = True
             elif self._refusal is None:
                 self._refusal = RefusedError(Reason.UPSTREAM_INVALID, str(error))
-        if self._fruitless > self.proxy.settings.max_header_bytes and not self._complete:
+        if self._fruitless > self.proxy.max_header_bytes and not self._complete:
             self._refusal = RefusedError(Reason.UPSTREAM_INVALID, "a head, trailers or a chunk's extension is too long")
         if self._refusal is not None:
             self._refuse(exchange, self._refusal)
@@ -313,7 +341,7 @@ class UpstreamConnection(asyncio.Protocol):
         assert parser is not None  # noqa: S101 - it is calling
         status = parser.get_status_code()
         request = exchange.head
-        limit = self.proxy.settings.max_header_bytes
+        limit = self.proxy.max_header_bytes
         try:
             if self._fruitless > limit and sum(len(name) + len(value) + 4 for name, value in self._fields) > limit:
                 raise RefusedError(Reason.UPSTREAM_INVALID, "the head is too long")  # noqa: TRY301 - told as the others
