@@ -28,6 +28,9 @@ WRITE_HIGH: Final = 64 * 1024
 BUFFER_LIMIT: Final = 64 * 1024
 """Bytes of later requests kept before the client is not read any more."""
 LINGER_SECONDS: Final = 2.0
+_GONE_SECONDS: Final = 0.15
+"""How long nothing may be sent, twice, to a visitor who has ended his direction, once his answer has begun."""
+_UNMOVED: Final = float("inf")
 
 
 class DownstreamConnection(RequestParsing):
@@ -131,7 +134,29 @@ class DownstreamConnection(RequestParsing):
         if self._current is not None and not self._current.request_done:
             self._current.abandon()
             return False
-        return self._current is not None or bool(self._queue or self._later)
+        if self._current is None and not (self._queue or self._later):
+            return False
+        asyncio.get_running_loop().call_later(_GONE_SECONDS, self._look_for_visitor)
+        return True
+
+    def _look_for_visitor(self) -> None:
+        """Tell who has only said all from who has left: both look the same until something is sent to them.
+
+        Whoever waits for an answer is waited for. Once one has begun, each piece of it would be answered by a reset of
+        somebody who is gone; a pause tells nothing, so a visitor who cannot be asked is taken for gone.
+        """
+        current = self._current
+        if self._closing or current is None:
+            return
+        if current.answered and self.deadline == _UNMOVED and not self.transport.get_write_buffer_size():
+            self.proxy.tally.broken["client"] += 1
+            current.abandon()
+            self.abort()
+            return
+        if current.answered:
+            # Whatever is written puts an ordinary deadline in its place.
+            self.deadline = _UNMOVED
+        asyncio.get_running_loop().call_later(_GONE_SECONDS, self._look_for_visitor)
 
     def pause_writing(self) -> None:
         """The visitor reads slowly: the upstream waits."""

@@ -45,6 +45,8 @@ CONNECT_PATIENCE: Final = 1.0
 """Seconds for which a started tenant that refuses connections is tried again: its state may be about to change."""
 SUSPECT_PAUSE: Final = 2.0
 """Seconds before a tenant is reported again: longer than it is tried, so that one trouble is one report."""
+_ENDINGS: Final = tuple(b"%03x" % number for number in range(4096))
+"""Of request ids."""
 _CONNECT_PAUSES: Final = (0.01, 0.03, 0.06, 0.1, 0.2)
 
 
@@ -53,6 +55,7 @@ class Proxy:
 
     __slots__ = (
         "_id",
+        "_id_block",
         "_id_prefix",
         "activity",
         "body_timeout",
@@ -116,7 +119,8 @@ class Proxy:
         """The loop's time as of the last sweep: coarse, and free."""
         self.date = self.date_and_end = b""
         self._id_prefix = f"{os.getpid():x}-{wall_ms():x}-".encode()
-        self._id = 0
+        self._id_block = b""
+        self._id = -1
         self.tick()
 
     def tick(self) -> None:
@@ -142,8 +146,7 @@ class Proxy:
     def begin(self, exchange: Exchange) -> None:
         """A request's head is complete: find its tenant."""
         head = exchange.head
-        self._id += 1
-        exchange.request_id = head.request_id or b"%b%x" % (self._id_prefix, self._id)
+        exchange.request_id = head.request_id or self._new_id()
         entry = self.fleet.by_host.get(head.host) or self._find(exchange)
         if entry is None:
             return
@@ -168,6 +171,14 @@ class Proxy:
             self.forward(exchange, entry)
         else:
             self.admit(exchange)
+
+    def _new_id(self) -> bytes:
+        """A request id that no other process and no other request has: writing numbers is dear, joining is not."""
+        self._id = number = self._id + 1
+        place = number % len(_ENDINGS)
+        if not place:
+            self._id_block = b"%b%x" % (self._id_prefix, number // len(_ENDINGS))
+        return self._id_block + _ENDINGS[place]
 
     def _find(self, exchange: Exchange) -> Entry | None:
         """The tenant of a host that was not asked for lately; None when the request is refused."""
@@ -235,7 +246,8 @@ class Proxy:
     def forward(self, exchange: Exchange, entry: Entry) -> None:
         """Send a request to its tenant: at once on a connection that is there, else on a new one."""
         endpoint, pool = entry.pool()
-        while (upstream := pool.take()) is not None:
+        # Whoever met a dead connection is not sent to another that may be as old: the one retry gets a fresh one.
+        while not exchange.attempts and (upstream := pool.take()) is not None:
             if upstream.unspoiled():
                 self.tally.upstream_reuses += 1
                 exchange.attach(upstream)

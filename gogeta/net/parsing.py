@@ -30,6 +30,14 @@ _RESUMED: Final = b"POST / HTTP/1.1\r\nHost: resumed\r\n%b\r\n\r\n"
 """What llhttp is told of a head that it has not read, or that it stopped behind: how the body is framed."""
 
 
+_PIECE: Final = 16 * 1024
+"""Most bytes that llhttp is fed at once."""
+_MAX_OVERHEAD: Final = 16 * 1024
+"""Most bytes of chunk extensions and trailers in one request (RFC 9112 section 7.1.1 asks for a limit)."""
+_CHUNK_FRAME: Final = 24
+"""What a chunk may take for itself without being counted: its size and two line ends."""
+
+
 class RequestParsing(asyncio.Protocol, ABC):
     """The reading half of a visitor's connection."""
 
@@ -79,7 +87,7 @@ class RequestParsing(asyncio.Protocol, ABC):
         self._feeding = 0
         """Bytes in the feed under way."""
         self._fruitless = 0
-        """Bytes fed since the head began or its body last grew: a bound for what the parser keeps to itself."""
+        """Bytes fed of the head; behind it those fed that were no body: a bound for what llhttp keeps to itself."""
         self._fresh = False
         """The next head begins where the feed under way does."""
         self._stopping = False
@@ -192,6 +200,18 @@ class RequestParsing(asyncio.Protocol, ABC):
             self._enqueue(exchange)
 
     def _feed(self, data: bytes) -> None:
+        """Have llhttp read, a little at a time: what it keeps to itself is judged after each piece."""
+        for start in range(0, len(data), _PIECE):
+            piece = data[start : start + _PIECE] if len(data) > _PIECE else data
+            stopped = self._feed_piece(piece)
+            if stopped is not None:
+                self._after_upgrade(data[start + stopped :])
+                return
+            if self._broken or self._closing:
+                return
+
+    def _feed_piece(self, data: bytes) -> int | None:
+        """Feed once; where llhttp stopped, behind a head that asks for an upgrade."""
         proxy = self.proxy
         parser = self._parser or self._new_parser()
         if self._current is not None:
@@ -204,7 +224,7 @@ class RequestParsing(asyncio.Protocol, ABC):
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._after_upgrade(data[upgrade.args[0] :])
+            return int(upgrade.args[0])
         except httptools.HttpParserError as error:
             if not self._broken and not self._closing:
                 self._refuse_later(explain(error, data, in_fields=bool(self._fields)))
@@ -212,8 +232,9 @@ class RequestParsing(asyncio.Protocol, ABC):
             if self._in_head:
                 if self._fruitless + len(data) > proxy.max_header_bytes:
                     self._size_is_allowed(whole=False)
-            elif self._fruitless > proxy.max_header_bytes and self._receiving is not None:
-                self._refuse_later(RefusedError(Reason.HEAD_TOO_LARGE, "trailers, or a chunk's extension"))
+            elif self._fruitless > _MAX_OVERHEAD and self._receiving is not None:
+                self._refuse_later(RefusedError(Reason.HEAD_TOO_LARGE, "trailers, or the extensions of chunks"))
+        return None
 
     def _new_parser(self) -> httptools.HttpRequestParser:
         self._parser = httptools.HttpRequestParser(self)
@@ -306,7 +327,7 @@ class RequestParsing(asyncio.Protocol, ABC):
 
     def on_body(self, body: bytes) -> None:
         """llhttp: a piece of the body."""
-        self._fruitless = 0
+        self._fruitless -= len(body) + _CHUNK_FRAME
         if self._receiving is not None and not self._broken:
             self._receiving.body(body)
 

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 WRITE_HIGH = 64 * 1024
 _FIRST_FINAL = 200
 _NONE_WAITING = bytes(4)
+_CHUNK_FRAME = 24
+"""What a chunk may take for itself without being counted: its size and two line ends."""
 _RESUMED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -90,7 +92,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._head: ResponseHead | None = None
         self._out: list[bytes] = []
         self._fruitless = 0
-        """Bytes fed since the last head or piece of a body: a bound for what the parser keeps to itself."""
+        """Bytes fed of a head; behind it those fed that were no body: a bound for what llhttp keeps to itself."""
         self.silent = True
         """Whether not a byte has come for the present exchange."""
         self._complete = False
@@ -373,7 +375,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         """llhttp: a piece of the body."""
-        self._fruitless = 0
+        self._fruitless -= len(body) + _CHUNK_FRAME
         head = self._head
         if self._complete or self._refusal is not None or head is None:
             self._surplus = True

@@ -202,3 +202,21 @@ async def test_a_refused_http_10_client_is_not_kept_waiting() -> None:
         visitor.send(b"GET / HTTP/1.0\r\nHost: nobody.test\r\nConnection: keep-alive\r\n\r\n")
         assert (await visitor.answer()).status == 404
         assert await visitor.rest() == b""
+
+
+async def test_extensions_of_many_chunks_are_limited_together() -> None:
+    chunk = b"1;" + b"a" * 2000 + b"\r\nx\r\n"
+    async with stage() as on:
+        app = await on.serve()
+        async with on.visitor() as visitor:
+            visitor.send(b"POST / HTTP/1.1\r\nHost: acme.test\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 100)
+            answer = await visitor.answer()
+            assert (answer.status, code(answer)) == (431, "head-too-large")
+        assert app.seen == []
+        small = b"1;a\r\nx\r\n" * 5000
+        async with on.visitor() as visitor:
+            visitor.send(
+                b"POST / HTTP/1.1\r\nHost: acme.test\r\nTransfer-Encoding: chunked\r\n\r\n" + small + b"0\r\n\r\n"
+            )
+            assert (await visitor.answer()).status == 200
+        assert app.seen[0].body == b"x" * 5000
