@@ -39,7 +39,7 @@ def local_system(processes: ProcessRack, tmp_path: Path) -> System:
 
 @pytest.fixture(scope="module")
 def served(run_folder: RunFolder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """gogeta in front of nginx, uvicorn and Node, for all tests of a file: none of them harms it."""
+    """A gogeta in front of nginx, uvicorn and Node, for all tests of a file: none of them harms it."""
     rack = ProcessRack(run_folder)
     try:
         yield Served(rack, tmp_path_factory.mktemp("served"))

@@ -1,4 +1,4 @@
-"""gogeta in front of real servers of three kinds: nginx, Python on ASGI (uvicorn), and Node. All are routed-only tenants.
+"""gogeta in front of real servers: nginx, Python on ASGI (uvicorn), and Node. All are routed-only tenants.
 
 A tenant's name is its first label: `node` answers at `node.localhost`. `node6` is Node on [::1]; `mortal` is Node too,
 started and ended by the test that needs it (`start_mortal`).
@@ -7,6 +7,7 @@ started and ended by the test that needs it (`start_mortal`).
 import gzip
 import hashlib
 import random
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -142,15 +143,19 @@ class Served:
         base = f"http://{name}.localhost:{self.port}"
         return httpx.Client(base_url=base, trust_env=False, timeout=20, transport=_Loopback(), **options)
 
+    def visitor(self) -> socket.socket:
+        """A bare connection to gogeta."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=15)
+
     def socket_url(self, name: str, path: str = "/socket") -> str:
         """A tenant's WebSocket, for a client that is told where to connect."""
         return f"ws://{name}.localhost:{self.port}{path}"
 
-    def metric(self, name: str, **labels: str) -> float:
-        """A value of gogeta's, by the sample's name."""
+    def metric(self, name: str) -> float:
+        """A value of gogeta's without labels, by the sample's name."""
         text = httpx.get(f"http://127.0.0.1:{self.system.admin}/metrics", trust_env=False).text
         samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
-        return sum(sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items())
+        return sum(sample.value for sample in samples if sample.name == name)
 
 
 class _Loopback(httpx.HTTPTransport):
@@ -159,6 +164,14 @@ class _Loopback(httpx.HTTPTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         request.url = request.url.copy_with(host="127.0.0.1")
         return super().handle_request(request)
+
+
+def everything(visitor: socket.socket) -> bytes:
+    """All that a bare connection gets until its end."""
+    pieces = []
+    while piece := visitor.recv(1 << 20):
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def need(program: str) -> Path:
