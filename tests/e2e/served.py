@@ -66,21 +66,25 @@ class Served:
         self.ports = {name: free_port() for name in ("nginx", "asgi", "node", "node6", "mortal")}
         self.port6 = free_port()
         self._processes = processes
-        self._start_nginx()
-        self._start_asgi()
-        self.start_node("node")
-        self.start_node("node6", host="::1")
-        self.system.serve()
-        self._apply()
+        behind = {
+            "nginx": self._start_nginx(),
+            "asgi": self._start_asgi(),
+            "node": self.start_node("node", wait=False),
+            "node6": self.start_node("node6", host="::1", wait=False),
+        }
+        serving = self.system.serve(wait=False)
         # The same registry behind a listener of the other family.
         addresses = ["--listen", f"[::1]:{self.port6}", "--admin", f"127.0.0.1:{free_port()}"]
-        processes.start("gogeta", "serve", *addresses, "--registry", self.system.registry).wait_for_port(
-            self.port6, "::1"
-        )
+        serving6 = processes.start("gogeta", "serve", *addresses, "--registry", self.system.registry)
+        for name, program in behind.items():
+            program.wait_for_port(self.ports[name], "::1" if name == "node6" else "127.0.0.1")
+        serving.wait_for_port(self.system.port)
+        serving6.wait_for_port(self.port6, "::1")
+        self._apply()
 
     # ---------------------------------------------------------------------------------------------------- the parts
 
-    def _start_nginx(self) -> None:
+    def _start_nginx(self) -> Program:
         site = self.folder / "site"
         (site / "packed").mkdir(parents=True)
         (site / "written").mkdir()
@@ -89,23 +93,23 @@ class Served:
         (site / "content").symlink_to(self.content)
         config = self.folder / "nginx.conf"
         config.write_text(_NGINX.format(folder=self.folder, port=self.ports["nginx"]))
-        nginx = self._processes.start(need("nginx"), "-p", self.folder, "-c", config)
-        nginx.wait_for_port(self.ports["nginx"])
+        return self._processes.start(need("nginx"), "-p", self.folder, "-c", config)
 
-    def _start_asgi(self) -> None:
+    def _start_asgi(self) -> Program:
         options = ["--host", "127.0.0.1", "--port", str(self.ports["asgi"]), "--app-dir", str(APPS)]
         quiet = ["--log-level", "warning", "--timeout-keep-alive", "600"]
-        asgi = self._processes.start(
+        return self._processes.start(
             "uvicorn", "asgi:application", *options, *quiet, env={"CONTENT": str(self.content)}
         )
-        asgi.wait_for_port(self.ports["asgi"])
 
-    def start_node(self, name: str, processes: ProcessRack | None = None, *, host: str = "127.0.0.1") -> Program:
+    def start_node(
+        self, name: str, processes: ProcessRack | None = None, *, host: str = "127.0.0.1", wait: bool = True
+    ) -> Program:
         """Node as this tenant's application; ended with `processes`, else with the rest."""
         environment = {"PORT": str(self.ports[name]), "HOST": host, "NAME": name, "CONTENT": str(self.content)}
-        rack = processes or self._processes
-        node = rack.start(need("node"), APPS / "node.mjs", env=environment)
-        node.wait_for_port(self.ports[name], host)
+        node = (processes or self._processes).start(need("node"), APPS / "node.mjs", env=environment)
+        if wait:
+            node.wait_for_port(self.ports[name], host)
         return node
 
     def _apply(self) -> None:

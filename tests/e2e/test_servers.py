@@ -12,6 +12,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,14 @@ def test_a_kept_connection_that_dies_costs_a_get_nothing_and_a_post_is_not_repea
     assert arrivals(served, f"post-{name}") == 1
     assert arrivals(served, f"empty-{name}") == 1
     assert served.metric("gogeta_retries_total") == retries + 1
+
+
+def test_who_is_asked_again_is_asked_on_a_fresh_connection(served: Served) -> None:
+    # Several kept connections that die the same way: the second try must not go to another of them.
+    with ThreadPoolExecutor(3) as threads:
+        poisonings = [threads.submit(served.curl, "node", "/poison?together=3") for _ in range(3)]
+        assert [poisoning.result().status for poisoning in poisonings] == [200, 200, 200]
+    assert served.curl("node", "/name").text == "node"
 
 
 def arrivals(served: Served, name: str) -> int:

@@ -11,6 +11,7 @@ import { WebSocketEnd } from "./websocket.mjs";
 const listeners = new Set(); // open /events
 const ends = []; // when an answer that hung was closed by the other side, in ms since the epoch
 const arrivals = {}; // how often a request came, by its ?id
+const waiting = []; // answers of /poison that wait for the others
 const poisoned = new WeakSet(); // connections on which the next request is met by silence and the end
 
 const page = () => readFileSync(new URL("page.html", import.meta.url));
@@ -90,9 +91,12 @@ function early(request, response) {
   response.end("too big\n");
 }
 
-function poison(request, response) {
+// Answered when as many have come as ?together says, so that each has a connection of its own.
+function poison(request, response, query) {
   poisoned.add(request.socket);
-  response.end("the next one on this connection gets nothing");
+  waiting.push(response);
+  if (waiting.length < Number(query.get("together") ?? 1)) return;
+  for (const one of waiting.splice(0)) one.end("the next one on this connection gets nothing");
 }
 
 function answer(text) {
