@@ -66,6 +66,7 @@ class ProxyCollector(Collector):
             "gogeta_request_seconds", "From the request head read to the last byte sent.", tally.request_seconds
         )
         yield _counter("gogeta_upgrades", "Connections that became tunnels.", {(): tally.upgrades})
+        yield _gauge("gogeta_tasks", "Background tasks under way.", {(): len(proxy.tasks)})
         yield _gauge("gogeta_upstream_connections", "Connections to tenants open now.", {(): len(proxy.upstreams)})
         yield _counter("gogeta_upstream_connects", "Connections to tenants tried.", {(): tally.upstream_connects})
         yield _counter(
