@@ -42,6 +42,7 @@ from tests.rig.run_folder import RunFolder, clear_dead_runs
 HELP: Final = "mixed traffic for minutes: no wrong answer, nothing leaked, memory flat"
 APPLICATION: Final = "bench.soak_application"
 GAUGES: Final = ("connections", "in_flight", "upstream_connections", "tasks")
+_EMPTY: Final = GAUGES[:3]
 KINDS: Final = GOOD | FAULTS
 UPSTREAM_IDLE: Final = 3.0
 """Seconds after which an idle connection to a tenant must be gone."""
@@ -189,14 +190,14 @@ async def _soak(port: int, watch: Watch, seconds: float, seed: int) -> Soak:
     soak = Soak()
     # One visitor first: what is made once, at the first use, is no leak.
     await _visit(next(iter(GOOD)), Visitor(port, random.Random(seed), prefix="first"), soak)
-    soak.before = await _settled(watch, None)
+    soak.before = await _settled(watch, dict.fromkeys(_EMPTY, 0.0))
     began = time.monotonic()
     async with asyncio.TaskGroup() as tasks:
         for number, visit in enumerate(itertools.chain.from_iterable([kind] * count for kind, count in KINDS.items())):
             visitor = Visitor(port, random.Random(seed + number), prefix=f"{visit.__name__}{number}")
             tasks.create_task(_visits(visit, visitor, soak, began + seconds))
         tasks.create_task(_sample(watch, soak, began, seconds))
-    soak.after = await _settled(watch, soak.before)
+    soak.after = await _settled(watch, {name: soak.before[name] for name in ("fds", *GAUGES)})
     return soak
 
 
@@ -226,13 +227,12 @@ async def _sample(watch: Watch, soak: Soak, began: float, seconds: float) -> Non
         soak.series.append({"seconds": round(time.monotonic() - began, 1), **await watch.look()})
 
 
-async def _settled(watch: Watch, wanted: dict[str, float] | None) -> dict[str, float]:
-    """How it is once all is quiet: as soon as it is as ``wanted``, else at the end of the time that it has for that."""
-    deadline = time.monotonic() + (_SETTLE if wanted else 2 * UPSTREAM_IDLE)
+async def _settled(watch: Watch, wanted: dict[str, float]) -> dict[str, float]:
+    """How it is as soon as it is as ``wanted``, else at the end of the time that it has for that."""
+    deadline = time.monotonic() + _SETTLE
     while True:
         found = await watch.look()
-        quiet = wanted and all(found[name] == wanted[name] for name in ("fds", *GAUGES))
-        if quiet or time.monotonic() > deadline:
+        if wanted.items() <= found.items() or time.monotonic() > deadline:
             return found
         await asyncio.sleep(0.25)
 

@@ -1,7 +1,7 @@
 """gogeta in front of real servers: nginx, Python on ASGI (uvicorn), and Node. All are routed-only tenants.
 
-A tenant's name is its first label: `node` answers at `node.localhost`. `node6` is Node on [::1]; `mortal` is Node too,
-started and ended by the test that needs it (`start_mortal`).
+A tenant's name is its first label: `node` answers at `node.localhost`. `node6` (on [::1]) and `mortal` are Node too,
+started by the tests that need them (`start_node`).
 """
 
 import gzip
@@ -64,22 +64,16 @@ class Served:
         self.text = folder / "site" / "readme.txt"
         """What nginx has at /readme.txt, and compressed at /packed/readme.txt."""
         self.ports = {name: free_port() for name in ("nginx", "asgi", "node", "node6", "mortal")}
-        self.port6 = free_port()
         self._processes = processes
         behind = {
             "nginx": self._start_nginx(),
             "asgi": self._start_asgi(),
             "node": self.start_node("node", wait=False),
-            "node6": self.start_node("node6", host="::1", wait=False),
         }
         serving = self.system.serve(wait=False)
-        # The same registry behind a listener of the other family.
-        addresses = ["--listen", f"[::1]:{self.port6}", "--admin", f"127.0.0.1:{free_port()}"]
-        serving6 = processes.start("gogeta", "serve", *addresses, "--registry", self.system.registry)
         for name, program in behind.items():
-            program.wait_for_port(self.ports[name], "::1" if name == "node6" else "127.0.0.1")
+            program.wait_for_port(self.ports[name])
         serving.wait_for_port(self.system.port)
-        serving6.wait_for_port(self.port6, "::1")
         self._apply()
 
     # ---------------------------------------------------------------------------------------------------- the parts
@@ -111,6 +105,14 @@ class Served:
         if wait:
             node.wait_for_port(self.ports[name], host)
         return node
+
+    def serve_ipv6(self, processes: ProcessRack) -> str:
+        """Another gogeta on the same registry, listening on [::1]; where."""
+        port = free_port()
+        addresses = ["--listen", f"[::1]:{port}", "--admin", f"127.0.0.1:{free_port()}"]
+        gogeta = processes.start("gogeta", "serve", *addresses, "--registry", self.system.registry)
+        gogeta.wait_for_port(port, "::1")
+        return f"[::1]:{port}"
 
     def _apply(self) -> None:
         file = self.folder / "tenants.yaml"

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.e2e.served import CONTENT_SIZE, Served, everything
+from tests.rig.programs import ProcessRack
 
 pytestmark = pytest.mark.e2e
 
@@ -106,8 +107,9 @@ def test_the_application_hears_who_asks(served: Served, app: str) -> None:
     assert fields["x-request-id"] == "mine-1"
 
 
-def test_a_visitor_and_an_application_on_ipv6(served: Served) -> None:
-    at = f"[::1]:{served.port6}"
+def test_a_visitor_and_an_application_on_ipv6(served: Served, processes: ProcessRack) -> None:
+    served.start_node("node6", processes, host="::1")
+    at = served.serve_ipv6(processes)
     assert served.curl("node6", "/name").text == "node6"
     assert served.curl("node6", "/name", at=at).text == "node6"
     fields = {name.lower(): value for name, value in served.curl("asgi", "/seen", at=at).json["headers"]}
