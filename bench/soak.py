@@ -43,6 +43,7 @@ HELP: Final = "mixed traffic for minutes: no wrong answer, nothing leaked, memor
 APPLICATION: Final = "bench.soak_application"
 GAUGES: Final = ("connections", "in_flight", "upstream_connections", "tasks")
 _EMPTY: Final = GAUGES[:3]
+"""What must be nothing before, and nothing after."""
 KINDS: Final = GOOD | FAULTS
 UPSTREAM_IDLE: Final = 3.0
 """Seconds after which an idle connection to a tenant must be gone."""
@@ -82,7 +83,7 @@ class Soak:
         found += [
             f"{what}: {self.after[what]:.0f} at the end, {self.before[what]:.0f} before"
             for what in ("fds", *GAUGES)
-            if self.after[what] != self.before[what]
+            if self.after[what] != (0 if what in _EMPTY else self.before[what])
         ]
         if (growth := self.growth()) > limit:
             found.append(f"memory grew by {growth:.1%}, more than {limit:.0%}")

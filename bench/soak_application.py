@@ -133,8 +133,12 @@ _INVALID: Final = {
 async def _bad(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     # The visitor may be gone at any time, and the connection with him.
     with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        what = ""
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
+            if what == "poison":
+                # It was kept, it seemed; the next request on it gets nothing.
+                break
             _, what, name, *_ = head.split(b" ")[1].decode().split("/")
             if what == "silence":
                 await reader.read()
@@ -171,7 +175,7 @@ async def _misbehave(what: str, name: str, writer: asyncio.StreamWriter) -> bool
                 writer.write(bytes([byte]))
                 await asyncio.sleep(0.001)
         case "last":
-            # Kept, it seems, and gone before the next request or under it.
+            # Kept, it seems, and gone about when the next request comes.
             writer.write(whole)
             await writer.drain()
             await asyncio.sleep(0.001)
@@ -179,7 +183,7 @@ async def _misbehave(what: str, name: str, writer: asyncio.StreamWriter) -> bool
         case _:
             writer.write(whole)
     await writer.drain()
-    return manner in ("fine", "dribble", "surplus")
+    return manner in ("fine", "poison", "dribble", "surplus")
 
 
 async def _main() -> None:

@@ -114,7 +114,7 @@ async def behaves(visitor: Visitor) -> None:
 async def stale(visitor: Visitor) -> None:
     """An application that closes a kept connection: before the next request, or under it."""
     async with visitor.connection() as (reader, writer):
-        for manner in ("last", "last", "fine"):
+        for manner in ("poison", "last", "fine"):
             name = visitor.name()
             writer.write(request("GET", f"/{manner}/{name}", host="stale"))
             check(await read_message(reader), 200, name.encode())
