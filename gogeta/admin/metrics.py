@@ -73,6 +73,7 @@ class ProxyCollector(Collector):
             tally.whole_seconds + tally.first_byte_seconds,
         )
         yield _counter("gogeta_upgrades", "Connections that became tunnels.", {(): tally.upgrades})
+        yield _gauge("gogeta_tasks", "Background tasks under way.", {(): len(proxy.tasks)})
         yield _gauge("gogeta_upstream_connections", "Connections to tenants open now.", {(): len(proxy.upstreams)})
         yield _counter("gogeta_upstream_connects", "Connections to tenants tried.", {(): tally.upstream_connects})
         yield _counter(

@@ -36,6 +36,10 @@ class Tasks:
         """One line: who is running."""
         return f"<Tasks {self.name}: {sorted(task.get_name() for task in self._tasks)}>"
 
+    def __len__(self) -> int:
+        """How many are running."""
+        return len(self._tasks)
+
     def start(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         """Run ``work`` in the background under ``name``."""
         task = asyncio.get_running_loop().create_task(work, name=f"{self.name}:{name}")

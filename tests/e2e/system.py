@@ -24,8 +24,13 @@ class Answer:
     status: int
     """0: no answer at all."""
     headers: dict[str, str]
+    """Of the last head, names in lower case."""
     body: bytes
     took: float
+    exit: int = 0
+    """curl's exit status: not 0 when what it got was not whole."""
+    heads: str = ""
+    """All heads as they came, interim ones and those of redirects included, and the trailers."""
 
     @property
     def text(self) -> str:
@@ -155,23 +160,29 @@ class System:
 
     # ------------------------------------------------------------------------------------------------ the visitor
 
-    def curl(self, host: str, path: str = "/", *options: str | Path, timeout: float = 30.0) -> Answer:
-        """Ask for a page with curl; `options` are curl's own."""
+    def curl(
+        self, host: str, path: str = "/", *options: str | Path, timeout: float = 30.0, at: str | None = None
+    ) -> Answer:
+        """Ask for a page with curl; `options` are curl's own, `at` another listener than that of `serve`."""
         # Several may ask at the same time.
         got = Path(tempfile.mkdtemp(prefix="curl-", dir=self.folder))
         body, head = got / "body", got / "head"
         command = [
             *(resolve("curl"), "--silent", "--show-error", "--max-time", f"{timeout:g}"),
-            *("--connect-to", f"::127.0.0.1:{self.port}", "--output", body, "--dump-header", head),
+            *("--connect-to", f"::{at or f'127.0.0.1:{self.port}'}", "--output", body, "--dump-header", head),
             *("--write-out", "%{http_code} %{time_total}", *options, f"http://{host}:{self.port}{path}"),
         ]
         ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=timeout + 5)
         status, took = ended.stdout.split()
-        lines = head.read_text().replace("\r", "").strip().split("\n\n")[-1].splitlines() if head.exists() else []
+        heads = head.read_bytes().decode().replace("\r", "") if head.exists() else ""
+        lines = ("\n" + heads).rpartition("\nHTTP/")[2].splitlines()
         headers = {
-            name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
+            name.strip().lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in lines[1:])
+            if name
         }
-        return Answer(int(status), headers, body.read_bytes() if body.exists() else b"", float(took))
+        got_body = body.read_bytes() if body.exists() else b""
+        return Answer(int(status), headers, got_body, float(took), ended.returncode, heads)
 
     def url(self, host: str, path: str = "/") -> str:
         """As a browser gets it."""
