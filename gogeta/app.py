@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import socket
@@ -40,6 +41,8 @@ from gogeta.settings import ServeSettings
 logger = logging.getLogger(__name__)
 
 
+_COLLECT_AFTER: Final = 20_000
+"""Objects made and not yet gone until the youngest are looked through."""
 ROUTES_PATIENCE: Final = 1.0
 """Seconds to wait for the routes before visitors are served; after that they are told to come again."""
 
@@ -171,6 +174,13 @@ async def _serve(
         await store.close()
 
 
+def _settle_memory() -> None:
+    """Spare the collector what is here to stay, and let it look more rarely: the data plane leaves no cycles behind."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, 20, 20)
+
+
 def _forbidden(settings: ServeSettings, store: Store) -> Forbidden:
     return Forbidden(
         listeners=frozenset({settings.listen, settings.admin}),
@@ -193,6 +203,7 @@ async def _load(
             await asyncio.wait_for(_until_known(mirror, tenants), ROUTES_PATIENCE)
     await mirror.source.wait_synced()
     proxy.loaded = True
+    _settle_memory()
     front.ready("routes", None)
 
 

@@ -9,6 +9,7 @@ Most lines of a head are the same in the next one, whoever sends it, so each lin
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from gogeta.core.fields import KindCache, is_token
@@ -20,8 +21,8 @@ Pairs = list[tuple[bytes, bytes]]
 Field = tuple[bytes, bytes, int, bytes]
 """A field: name as it was written, value, its kind, and the line to send on when it passes."""
 
-_VALUE: Final = bytes((9, *range(32, 127), *range(128, 256)))
-"""What a value may be made of: everything but control characters, and the tab (RFC 9110 section 5.5)."""
+_is_value: Final = re.compile(rb"[\t -~\x80-\xff]*").fullmatch
+"""Whether a value, and the blanks around it, hold no control character but the tab (RFC 9110 section 5.5)."""
 
 
 class FieldLines:
@@ -48,7 +49,7 @@ class FieldLines:
         if field is not None:
             return field
         name, colon, value = line.partition(b":")
-        if not colon or (name not in self._kinds and not is_token(name)) or value.translate(None, _VALUE):
+        if not colon or (name not in self._kinds and not is_token(name)) or not _is_value(value):
             return None
         field = self.field(name, value.strip(b" \t"))
         self._known.learn(line, field)
