@@ -6,6 +6,7 @@ again. How the body is framed is decided here (RFC 9112 section 6.3), once, and 
 
 from __future__ import annotations
 
+import re
 from enum import IntEnum
 from http import HTTPStatus
 from typing import Final
@@ -16,6 +17,8 @@ from gogeta.core.request import Fields, RequestHead, content_length
 
 _BODILESS: Final = frozenset({204, 304})
 _PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
+_PHRASE: Final = re.compile(rb"[\t -~\x80-\xff]*").fullmatch
+"""RFC 9112 section 4; the parser lets anything pass but CR and LF."""
 SWITCHING: Final = 101
 _LAST_STATUS: Final = 599
 """RFC 9110 section 15: larger ones are invalid."""
@@ -87,6 +90,8 @@ class ResponseHead:
                 upgrade = value
         if status > _LAST_STATUS:
             raise RefusedError(Reason.UPSTREAM_INVALID, f"status {status}")
+        if not _PHRASE(phrase):
+            raise RefusedError(Reason.UPSTREAM_INVALID, "control characters in the reason phrase")
         if coding and (not upstream_http11 or self.length is not None):
             raise RefusedError(Reason.UPSTREAM_INVALID, "Transfer-Encoding with Content-Length, or in HTTP/1.0")
         if names := taken_out(connection):
@@ -137,6 +142,8 @@ def interim(status: int, phrase: bytes, fields: Fields) -> bytes:
 
     Raises RefusedError for one that says it has a body (RFC 9112 section 6.3): where it ends could be read in two ways.
     """
+    if not _PHRASE(phrase):
+        raise RefusedError(Reason.UPSTREAM_INVALID, "control characters in the reason phrase")
     connection: list[bytes] = []
     for name, value in fields:
         kind = RESPONSE_KINDS[name]

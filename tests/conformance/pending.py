@@ -26,3 +26,20 @@ PENDING: Final[dict[str, str]] = {
     "RFC 9112 2.2 empty lines without end": _EMPTY_LINES,
     "RFC 6585 5 a second head too large": _HEAD_SIZE,
 }
+
+_VERSION = "only 1.1 or not is asked of the parser, and llhttp takes 0.9 and 2.0 for versions; net/upstream.py"
+_EMPTY_BEFORE = "llhttp skips CR and LF before a status line, where nothing may stand (RFC 9112 section 2.2 is about requests)"
+_TWICE = "a second response in the same read ends the visitor's chunks a second time; net/upstream.py, on_message_complete"
+_EMPTY_BEHIND = "llhttp skips CR and LF behind a response in the same read, so nobody sees the surplus; net/upstream.py"
+
+PENDING_ANSWERS: Final[dict[str, str]] = {
+    "RFC 9112 2.3 HTTP/2.0": _VERSION,
+    "RFC 9112 2.3 HTTP/0.9 by name": _VERSION,
+    "RFC 9112 2.3 RTSP": _PROTOCOL,
+    "RFC 9112 2.2 an empty line before": _EMPTY_BEFORE,
+    "RFC 9112 2.2 bare LF before": _EMPTY_BEFORE,
+    "RFC 9112 6.3 a second answer behind chunks": _TWICE,
+    "RFC 9112 6.3 an empty line behind": _EMPTY_BEHIND,
+    "RFC 9112 7.1.2 trailers without end": _OVERHEAD,
+    "RFC 9112 7.1.1 an extension without end": _OVERHEAD,
+}

@@ -66,8 +66,6 @@ def test_case(case: Case) -> None:
     with World() as world:
         for split in ways(case):
             judge(case, world.play(case.data, split, peer=case.peer, methods=case.methods))
-            for behind in world.behind:
-                behind.partial = None
             world.forget()
 
 
@@ -83,8 +81,6 @@ def _is_kept(case: Case) -> bool:
         with World() as world:
             for split in ways(case):
                 judge(case, world.play(case.data, split, peer=case.peer, methods=case.methods))
-                for behind in world.behind:
-                    behind.partial = None
     except AssertionError:
         return False
     return True

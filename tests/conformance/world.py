@@ -268,6 +268,15 @@ class World:
         self._visitors.append(wire)
         return wire
 
+    def hang_up(self) -> None:
+        """The tenant ends its connections: whoever comes next meets a new one."""
+        self.run(self._hang_up())
+
+    async def _hang_up(self) -> None:
+        for behind in self.behind:
+            behind.wire.end()
+        await self.loop.settle()
+
     def forget(self) -> None:
         """Drop what is over, so that a long run stays small."""
         self._visitors = [wire for wire in self._visitors if not wire.lost]
@@ -287,6 +296,8 @@ class World:
         return self.run(self._play(list(split(data)), peer=peer, ends=ends, methods=methods))
 
     async def _play(self, pieces: list[bytes], *, peer: str, ends: bool, methods: Sequence[bytes]) -> Outcome:
+        for behind in self.behind:
+            behind.partial = None
         before = len(self.behind), len(self.heard)
         wire = self.visitor(peer)
         for piece in pieces:
