@@ -43,3 +43,9 @@ PENDING_ANSWERS: Final[dict[str, str]] = {
     "RFC 9112 7.1.2 trailers without end": _OVERHEAD,
     "RFC 9112 7.1.1 an extension without end": _OVERHEAD,
 }
+
+PENDING_CORPUS: Final[dict[str, str]] = {
+    "207 SOURCE request with ICE": _PROTOCOL,
+    "208 OPTIONS request with RTSP": _PROTOCOL,
+    "209 ANNOUNCE request with RTSP": _PROTOCOL,
+}

@@ -47,11 +47,11 @@ def _without_ours(message: Message) -> Message:
 
 
 def ways(case: Case) -> Iterator[Splitting]:
-    """Whole, byte by byte, and in two pieces at every place; a long one at some of them."""
+    """Whole, byte by byte, and in two pieces: a short case at every place, a long one at many."""
     length = len(case.data)
     yield whole
     yield bytewise
-    yield from (cut(place) for place in (range(1, length) if length < 1000 else range(1, length, length // 40)))
+    yield from (cut(place) for place in range(1, length, 1 + length // 120))
 
 
 def test_there_are_enough_and_each_is_named_once() -> None:

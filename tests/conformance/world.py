@@ -6,13 +6,12 @@ twice, by the strictest form there is and by h11, and both must have read the sa
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import re
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 import h11
 
@@ -212,8 +211,7 @@ class World:
     """A proxy, its tenant ``acme`` and its visitors. Use it as a context manager."""
 
     def __init__(self, *, hosts: Sequence[str] = ("acme.test", "*.acme.test"), **settings: Any) -> None:  # noqa: ANN401 - settings
-        self._runner = asyncio.Runner(loop_factory=MemoryLoop)
-        self.loop = cast("MemoryLoop", self._runner.get_loop())
+        self.loop = MemoryLoop()
         self.loop.on_connect = lambda wire: self.behind.append(Behind(self, wire))
         self.answering: Answering = lambda _: OK
         self.tenant_splits: Splitting = whole
@@ -240,7 +238,7 @@ class World:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Let the loop do this."""
-        return self._runner.run(work)
+        return self.loop.run_until_complete(work)
 
     def __enter__(self) -> Self:
         return self
@@ -249,7 +247,7 @@ class World:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.run(self._end())
-        self._runner.close()
+        self.loop.close()
         if error is None:
             assert not self.proxy.connections
             assert not self.proxy.upstreams
