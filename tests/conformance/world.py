@@ -84,6 +84,7 @@ class Behind:
         self._answered = False
         self._busy = False
         self._tunnel = False
+        self._deaf = False
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
         self._heard_by_h11 = 0
         wire.on_write = self._hear
@@ -94,11 +95,11 @@ class Behind:
         return bytes(self.wire.sent[self._at :])
 
     def _over(self) -> None:
-        if self.error is None and not self._tunnel:
+        if self.error is None and not self._tunnel and not self._deaf:
             self._ask_h11()
 
     def _hear(self) -> None:
-        if self.error is not None or self._tunnel:
+        if self.error is not None or self._tunnel or self._deaf:
             return
         try:
             self._read()
@@ -176,6 +177,8 @@ class Behind:
         self._busy = False
         if reply.data.startswith(b"HTTP/1.1 101 "):
             self._tunnel = True
+        # Who ends behind this answer reads no request that comes before the proxy has heard of the end.
+        self._deaf = bool(reply.ends)
         for piece in self._world.tenant_splits(reply.data):
             self.wire.feed(piece)
         if reply.ends == "end":
@@ -225,8 +228,22 @@ class World:
         self._hosts = list(hosts)
         self.run(self._open())
 
+    def renew(self) -> None:
+        """A proxy that has seen nothing takes the place of this one."""
+        self.run(self._end())
+        self.run(self._open())
+
+    def abandon(self) -> None:
+        """End it in whatever state it is."""
+        self.run(self._end())
+        self.loop.close()
+
     async def _open(self) -> None:
         self._tasks = Tasks("world")
+        self._visitors.clear()
+        self.behind.clear()
+        self.heard.clear()
+        self.tenant_splits = whole
         networks = (ipaddress.ip_network("10.0.0.0/8"),)
         chosen = ServeSettings(listen=Endpoint("192.0.2.80", 80), trusted_proxies=networks, **self._settings)
         registry = RecordingRegistry()
