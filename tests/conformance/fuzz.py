@@ -94,8 +94,7 @@ def _candidates(given: Trial) -> list[Trial]:
 
 
 def _with(given: Trial, steps: list[Step]) -> Trial:
-    streams = [b"".join(step.data for step in steps if step.connection == number) for number in range(len(given.peers))]
-    return replace(given, steps=steps, streams=streams)
+    return replace(given, steps=steps)
 
 
 def show(given: Trial) -> str:
@@ -118,7 +117,7 @@ def main() -> int:
     fuzz = Fuzz()
     while time.monotonic() < begun + 60 * options.minutes:
         given = mutation.trial(random.Random(seed))
-        one_by_one = seed % 2 == 0
+        one_by_one = seed % 4 == 0
         try:
             fuzz.check(given, one_by_one=one_by_one)
         except Finding as finding:

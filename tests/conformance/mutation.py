@@ -9,18 +9,19 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from zlib import crc32
 
-from tests.conformance import corpus, passing, requests, responses
+from tests.conformance import corpus, oracle, passing, requests, responses
 from tests.conformance.pending import PENDING, PENDING_ANSWERS, PENDING_CORPUS
 from tests.conformance.world import STRANGER, TRUSTED, Reply
 
 HOST = b"Host: acme.test\r\n"
 METHODS = (b"GET", b"GET", b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"TRACE")
-TARGETS = (b"/", b"/", b"/a", b"/a?b=c", b"/a/../b", b"//c", b"/%2F", b"http://acme.test/", b"http://acme.test", b"*", b"/?")
+TARGETS = (b"/", b"/", b"/", b"/", b"/a", b"/a", b"/a?b=c", b"/a?b=c", b"/1", b"/2", b"/a/../b", b"//c", b"/%2F", b"http://acme.test/", b"http://acme.test", b"*", b"/?")
 VERSIONS = (b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.1", b"HTTP/1.0")
-HOSTS = (HOST, HOST, HOST, HOST, b"host: ACME.test\r\n", b"Host: a.acme.test\r\n", b"Host: nobody.test\r\n", b"")
+HOSTS = (HOST, HOST, HOST, HOST, HOST, HOST, HOST, HOST, HOST, HOST, b"host: ACME.test\r\n", b"Host: a.acme.test\r\n", b"Host: nobody.test\r\n", b"")
 FIELDS = (
     b"Accept: text/html, */*\r\n",
     b"Accept-Encoding: gzip\r\n",
@@ -117,8 +118,18 @@ class Trial:
     peers: list[str]
     ends: bool
     """Whether visitors say at last that they send no more."""
-    streams: list[bytes] = field(default_factory=list)
-    """All that is sent on each connection."""
+
+    @cached_property
+    def streams(self) -> list[bytes]:
+        """All that is sent on each connection."""
+        return [
+            b"".join(step.data for step in self.steps if step.connection == number) for number in range(len(self.peers))
+        ]
+
+    @cached_property
+    def heard(self) -> list[list[oracle.Heard]]:
+        """What h11 reads on each connection."""
+        return [oracle.requests(stream) for stream in self.streams]
 
     def reply(self, target: bytes) -> Reply:
         """What the tenant says to a request: always the same for the same target."""
@@ -252,10 +263,10 @@ STROKES = (_insert, _insert, _replace, _replace, _delete, _flip_case, _line_end,
 
 def _another(chance: random.Random, before: bytes) -> bytes:
     """A request like one that went before: the same, or its fields under another line, or nearly the same."""
-    way = chance.randrange(4)
-    if way == 0:
+    way = chance.randrange(6)
+    if way < 2:
         return before
-    if way == 1 and (end := before.find(b"\r\n")) >= 0:
+    if way < 4 and (end := before.find(b"\r\n")) >= 0:
         line = _line(chance)
         return (mutated(chance, line, SEEDS) if chance.randrange(3) == 0 else line) + before[end + 2 :]
     return mutated(chance, before, SEEDS)
@@ -263,18 +274,18 @@ def _another(chance: random.Random, before: bytes) -> bytes:
 
 def trial(chance: random.Random) -> Trial:
     """One input."""
-    count = chance.choice((1, 1, 2, 3))
+    count = chance.choice((1, 2, 3, 5))
     peers = [TRUSTED if chance.randrange(8) == 0 else f"198.51.100.{7 + number}" for number in range(count)]
     messages: list[bytes] = []
     steps: list[Step] = []
-    for _ in range(chance.choice((1, 2, 3, 4, 6))):
+    for _ in range(chance.choice((1, 3, 5, 8))):
         if messages and chance.randrange(5) < 3:
             message = _another(chance, chance.choice(messages))
-        elif chance.randrange(4) == 0:
+        elif chance.randrange(8) == 0:
             message = chance.choice(SEEDS)
         else:
             message = request(chance)
-            if chance.randrange(4) == 0:
+            if chance.randrange(6) == 0:
                 message = mutated(chance, message, SEEDS)
         messages.append(message)
         number = chance.randrange(count)
@@ -289,9 +300,7 @@ def trial(chance: random.Random) -> Trial:
         else:
             joined.append(step)
     replies = [answer(chance, mark) for mark in range(chance.choice((1, 1, 2, 3)))]
-    made = Trial(joined, replies, _apart(peers), ends=chance.randrange(2) == 0)
-    made.streams = [b"".join(step.data for step in joined if step.connection == number) for number in range(count)]
-    return made
+    return Trial(joined, replies, _apart(peers), ends=chance.randrange(2) == 0)
 
 
 def _apart(peers: list[str]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 
 import h11
 
+from gogeta.domain.state import TenantRecord
 from gogeta.domain.upstreams import Endpoint, Forbidden
 from gogeta.kit.tasks import Tasks
 from gogeta.net.downstream import DownstreamConnection
@@ -89,6 +90,10 @@ class Behind:
         self._heard_by_h11 = 0
         wire.on_write = self._hear
         wire.on_over = self._over
+
+    def tunnel(self) -> None:
+        """From now on bytes are no requests any more."""
+        self._tunnel = True
 
     def tunnelled(self) -> bytes:
         """What came behind the head of an upgrade."""
@@ -226,6 +231,7 @@ class World:
         self._port = 1024
         self._settings = settings
         self._hosts = list(hosts)
+        self._record: TenantRecord | None = None
         self.run(self._open())
 
     def renew(self) -> None:
@@ -251,7 +257,11 @@ class World:
         self.proxy.loaded = True
         self.proxy.date = DATE
         stage = Stage(self.proxy, Server(self.proxy, chosen.listen), registry)
-        stage.declare("acme", endpoint=Endpoint("192.0.2.9", 80), hosts=self._hosts)
+        if self._record is None:
+            stage.declare("acme", endpoint=Endpoint("192.0.2.9", 80), hosts=self._hosts)
+            self._record = stage.records["acme"]
+        else:
+            stage.become("acme", self._record)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Let the loop do this."""
