@@ -22,6 +22,8 @@ _DATE: Final = Kind.DATE
 _LENGTH: Final = Kind.LENGTH
 _CONNECTION: Final = Kind.CONNECTION
 _PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
+_PHRASE: Final = re.compile(rb"[\t -~\x80-\xff]*").fullmatch
+"""RFC 9112 section 4; llhttp lets anything pass but CR and LF."""
 SWITCHING: Final = 101
 ORDINARY_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([2-5][0-9][0-9]) ([\t -~\x80-\xff]*)").fullmatch
 """The status line of a final response: the version behind its point, the status, the phrase (RFC 9112 section 4)."""
@@ -150,7 +152,9 @@ class ResponseHead:
 
 
 def _start(status: int, phrase: bytes) -> bytes:
-    """The status line: the upstream's phrase is kept, and made where there is none."""
+    """The status line: the upstream's phrase is kept, and made where there is none. Raises RefusedError."""
+    if not _PHRASE(phrase):
+        raise RefusedError(Reason.UPSTREAM_INVALID, "control characters in the reason phrase")
     return b"HTTP/1.1 %d %b\r\n" % (status, phrase or _PHRASES.get(status, b""))
 
 

@@ -62,7 +62,6 @@ class Proxy:
         "clock",
         "connections",
         "date",
-        "date_and_end",
         "dialer",
         "draining",
         "fleet",
@@ -117,7 +116,7 @@ class Proxy:
         self.loop_time = asyncio.get_running_loop().time
         self.now = self.loop_time()
         """The loop's time as of the last sweep: coarse, and free."""
-        self.date = self.date_and_end = b""
+        self.date = b""
         self._id_prefix = f"{os.getpid():x}-{wall_ms():x}-".encode()
         self._id_block = b""
         self._id = -1
@@ -127,7 +126,6 @@ class Proxy:
         """Move the coarse clock; called by the sweep."""
         self.now = self.loop_time()
         self.date = f"Date: {formatdate(wall_ms() / 1000, usegmt=True)}\r\n".encode()
-        self.date_and_end = self.date + b"\r\n"
 
     # Connections.
 

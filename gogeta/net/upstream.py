@@ -211,7 +211,10 @@ class UpstreamConnection(asyncio.Protocol):
             self._resumed = True
             self._feed(exchange, _RESUMED + data[end:])
             return True
-        out = b"".join((head.lines, b"\r\n" if head.dated else proxy.date_and_end, data[end:]))
+        if head.dated:
+            out = b"".join((head.lines, b"\r\n", data[end:]))
+        else:
+            out = b"".join((head.lines, proxy.date, b"\r\n", data[end:]))
         left = size - len(data) + end
         if left == 0 and head.reusable and exchange.request_done and not self._unsent(exchange):
             self.exchange = None

@@ -135,7 +135,6 @@ async def test_a_date_is_that_of_now_also_in_a_known_answer() -> None:
         await on.serve()
         await visitor.ask(get())
         on.proxy.date = b"Date: later\r\n"
-        on.proxy.date_and_end = b"Date: later\r\n\r\n"
         assert (await visitor.ask(get())).get("Date") == "later"
 
 
