@@ -13,9 +13,9 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, assert_never
 
 from gogeta.core.admission import Forward, Hold, Page, Refuse, admit
-from gogeta.core.forwarding import Forwarding
 from gogeta.core.pages import starting_page
 from gogeta.core.refusal import Reason
+from gogeta.core.secure_only import HTTPS_PORT, to_https
 from gogeta.domain.lifecycle import Cause, Meeting
 from gogeta.kit.clock import wall_ms
 from gogeta.kit.tasks import Tasks
@@ -52,12 +52,12 @@ class Proxy:
         self.registry = registry
         self.tasks = tasks
         self.tally = Tally()
-        self.fleet = Fleet(settings.max_idle_upstream)
+        self.fleet = Fleet(settings.max_idle_upstream, https_only=settings.https_redirect)
         self.fleet.on_change = self._changed
         self.waker = Waker(self, registry)
         self.activity = Activity(self.fleet, registry, self.tally, settings.access_interval)
-        self.forwarding = Forwarding(settings.listen.port, settings.trusted_proxies)
-        """Port 0, where any free one is taken, is made good when it is known."""
+        self.https_port = settings.https_port or HTTPS_PORT
+        """Where visitors find TLS; the server makes it good when it listens for TLS itself."""
         self.dialer = Dialer(self, forbidden)
         self.connections: set[DownstreamConnection] = set()
         self.upstreams: set[UpstreamConnection] = set()
@@ -94,8 +94,12 @@ class Proxy:
     def begin(self, exchange: Exchange) -> None:
         """A request's head is complete: find its tenant."""
         head = exchange.head
+        peer, forwarding = exchange.downstream.peer, exchange.downstream.listener.forwarding
         self._id += 1
         exchange.request_id = head.request_id or self._id_prefix + b"%x" % self._id
+        if forwarding.via and forwarding.looped(head):
+            exchange.refuse(Reason.LOOP)
+            return
         try:
             entry = self.fleet.find(head.host)
         except ValueError:
@@ -104,11 +108,17 @@ class Proxy:
         if entry is None:
             exchange.refuse(Reason.HOST_UNKNOWN if self.loaded else Reason.LOADING)
             return
+        if (
+            entry.https_only
+            and forwarding.visitors_scheme(peer, head) != b"https"
+            and (redirect := to_https(head, self.https_port)) is not None
+        ):
+            exchange.reply(redirect, Reason.HTTPS)
+            return
         exchange.entry = entry
         entry.in_flight += 1
         self.activity.touch(entry)
-        forwarding = self.forwarding.fields(exchange.downstream.peer, head, exchange.request_id)
-        exchange.serialised = head.serialise(forwarding)
+        exchange.serialised = head.serialise(forwarding.fields(peer, head, exchange.request_id))
         if entry.meeting is Meeting.FORWARD:
             self.forward(exchange, entry)
         else:
