@@ -160,15 +160,17 @@ class Certificates:
         try:
             sources = self._sources()
         except CertificateError as error:
-            self._complain(None, str(error), str(error))
-            sources = list(self._loaded)
+            # The folder: nothing of it changes, and its files are not told of one by one.
+            self._complain(None, str(error), f"{error}; what was good last is served on")
+            sources = known = [] if self._single is None else [self._single]
         else:
             self._complained.pop(None, None)
-        known = {*sources, *self._loaded}
-        self._seen = {source: stamps for source, stamps in self._seen.items() if source in known}
+            known = list(dict.fromkeys((*sources, *self._loaded)))
+            self._seen = {source: stamps for source, stamps in self._seen.items() if source in set(known)}
+        listed = frozenset(sources)
         changed = False
-        for source in dict.fromkeys((*sources, *self._loaded)):
-            changed = self._look(source, listed=source in sources) or changed
+        for source in known:
+            changed = self._look(source, listed=source in listed) or changed
         if changed:
             self._index()
 
