@@ -137,9 +137,9 @@ class Stage:
     @contextlib.asynccontextmanager
     async def visitor(self, tls: ssl.SSLContext | None = None, host: str = "acme.test") -> AsyncIterator[Visitor]:
         """A visitor's connection, with ``tls`` a secure one to ``host``; closed at the end."""
-        secure = {} if tls is None else {"ssl": tls, "server_hostname": host, "ssl_shutdown_timeout": LIMIT}
         port = self.port if tls is None else self.server.tls_port or self.port
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, **secure)
+        name = None if tls is None else host
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=name)
         try:
             yield Visitor(reader, writer, self.proxy)
         finally:

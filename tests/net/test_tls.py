@@ -10,11 +10,14 @@ import shutil
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from gogeta.domain.errors import InvalidInputError
 from gogeta.domain.upstreams import Endpoint
@@ -82,8 +85,6 @@ async def shown(on: Stage, host: str) -> str:
     """The first name of the certificate that a visitor of this host is shown."""
     async with on.visitor(blind(), host) as visitor:
         der = visitor.writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        from cryptography import x509  # noqa: PLC0415 - only here
-
         names = x509.load_der_x509_certificate(der).extensions.get_extension_for_class(x509.SubjectAlternativeName)
         return str(names.value.get_values_for_type(x509.DNSName)[0])
 
@@ -224,16 +225,14 @@ def test_layouts_of_a_folder(tmp_path: Path) -> None:
 def test_of_two_for_one_host_the_one_that_lasts_longer_is_served(tmp_path: Path) -> None:
     names = ("b", "a", "c")
     for name, year in zip(names, (2031, 2033, 2032), strict=True):
-        import datetime  # noqa: PLC0415 - only here
-
-        leaf = AUTHORITY.issue_cert("acme.test", not_after=datetime.datetime(year, 1, 1, tzinfo=datetime.UTC))
+        leaf = AUTHORITY.issue_cert("acme.test", not_after=datetime(year, 1, 1, tzinfo=UTC))
         replace(tmp_path / f"{name}.pem", leaf.private_key_and_cert_chain_pem.bytes())
     certificates = Certificates.of(ServeSettings(tls_dir=str(tmp_path)))
     assert certificates is not None
     chosen = certificates.choose("acme.test")
     loaded = {source.cert.stem: one.context for source, one in certificates._loaded.items()}  # noqa: SLF001 - which one
     assert chosen is loaded["a"]
-    assert certificates.first_end == datetime.datetime(2031, 1, 1, tzinfo=datetime.UTC).timestamp()
+    assert certificates.first_end == datetime(2031, 1, 1, tzinfo=UTC).timestamp()
 
 
 # Files that change.
@@ -395,8 +394,6 @@ def test_mistakes_name_the_setting_the_file_and_what_is_wrong(tmp_path: Path) ->
     put(tmp_path, "b", "b.test")
     cert, key = str(tmp_path / "a.crt"), str(tmp_path / "a.key")
     missing = str(tmp_path / "missing")
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - only here
-
     private = serialization.load_pem_private_key(leaf.private_key_pem.bytes(), None)
     for shape in (serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL):
         secret = serialization.BestAvailableEncryption(b"secret")
@@ -509,6 +506,7 @@ async def test_garbage_after_the_hello(tmp_path: Path, caplog: pytest.LogCapture
 async def test_a_visitor_who_rejects_our_certificate(tmp_path: Path) -> None:
     stranger = ssl.create_default_context()
     stranger.maximum_version = ssl.TLSVersion.TLSv1_2
+
     def visit(port: int) -> None:
         # Not with asyncio, which keeps the alert to itself.
         with socket.create_connection(("127.0.0.1", port)) as plain, pytest.raises(ssl.SSLCertVerificationError):
@@ -715,7 +713,8 @@ async def test_a_last_answer_waits_for_a_slow_reader(tmp_path: Path) -> None:
 @pytest.mark.any_loop
 async def test_a_websocket_through_tls(tmp_path: Path) -> None:
     async with secure(tmp_path) as on, on.visitor(client()) as visitor:
-        app = await on.serve(Socket(b"hello "))
+        app = Socket(b"hello ")
+        await on.serve(app)
         visitor.send(get("/", *ASKS) + b"early ")
         assert (await visitor.answer()).status == 101
         visitor.send(b"late " + b"x" * 1_000_000)
