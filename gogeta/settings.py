@@ -172,7 +172,7 @@ def switch(**declaration: Any) -> Any:  # noqa: ANN401 - a field's declaration
         False,  # noqa: FBT003 - the value of a setting
         parse=parse_switch,
         show=lambda on: "on" if on else "off",
-        metavar="on|off",
+        metavar="SWITCH",
         choices=ON_OFF,
         **declaration,
     )
