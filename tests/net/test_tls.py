@@ -650,6 +650,7 @@ async def test_an_answer_before_the_end_of_the_request_arrives_whole(tmp_path: P
 
     async with secure(tmp_path) as on, on.visitor(client()) as visitor:
         await on.serve(hasty)
+        connection = await visitor.other_side()
         visitor.send(b"POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: 100000000\r\n\r\n")
         sent = 0
         while sent < 2_000_000:
@@ -658,6 +659,9 @@ async def test_an_answer_before_the_end_of_the_request_arrives_whole(tmp_path: P
             await asyncio.sleep(0)
         answer = await visitor.answer()
         assert (answer.status, len(answer.body)) == (413, 100_000)
+        # It says goodbye at once: that the answer ends with the connection need not be guessed.
+        await until(lambda: connection._closing)  # noqa: SLF001 - its last word is said
+        assert connection.transport.is_closing()
 
 
 async def test_an_idle_visitor_is_let_go_in_peace(tmp_path: Path) -> None:
@@ -674,7 +678,7 @@ async def inert(on: Stage) -> ssl.SSLSocket:
 
     def connect() -> ssl.SSLSocket:
         plain = socket.socket()
-        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         plain.settimeout(LIMIT)
         plain.connect(("127.0.0.1", on.port))
         return client().wrap_socket(plain, server_hostname="acme.test")
@@ -684,7 +688,7 @@ async def inert(on: Stage) -> ssl.SSLSocket:
 
 async def test_a_last_answer_waits_for_a_slow_reader(tmp_path: Path) -> None:
     """What waits beneath TLS is no less unsent: a deadline that passes meanwhile does not cut it off."""
-    size = 200_000
+    size = 60_000
     response = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (size, b"x" * size)
     async with secure(tmp_path) as on:
         await on.serve(App(response))
@@ -692,9 +696,10 @@ async def test_a_last_answer_waits_for_a_slow_reader(tmp_path: Path) -> None:
             await until(lambda: on.proxy.connections)
             connection = next(iter(on.proxy.connections))
             with socket.socket(fileno=os.dup(connection.transport.get_extra_info("socket").fileno())) as same:
-                same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
+                same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
             visitor.send(get("/", "Connection: close"))
             await until(lambda: connection._closing)  # noqa: SLF001 - its last word is said
+            assert connection.transport.get_write_buffer_size() == 0
             assert connection._unsent() > 0  # noqa: SLF001 - that is what keeps it
             connection.expired()
 
@@ -711,7 +716,7 @@ async def test_a_last_answer_waits_for_a_slow_reader(tmp_path: Path) -> None:
 
 
 @pytest.mark.any_loop
-async def test_a_websocket_through_tls(tmp_path: Path) -> None:
+async def test_a_websocket_through_tls(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with secure(tmp_path) as on, on.visitor(client()) as visitor:
         app = Socket(b"hello ")
         await on.serve(app)
@@ -723,6 +728,7 @@ async def test_a_websocket_through_tls(tmp_path: Path) -> None:
         visitor.writer.close()
         await until(lambda: app.ended)
         await on.quiet()
+        assert not caplog.records
 
 
 @pytest.mark.any_loop
