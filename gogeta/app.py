@@ -13,12 +13,13 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import uvloop
 from prometheus_client import CollectorRegistry
 
+from gogeta.admin.listeners import ListenerCollector
 from gogeta.admin.metrics import ProxyCollector
 from gogeta.admin.reports import WorkerLink
 from gogeta.domain.state import Member
@@ -30,6 +31,7 @@ from gogeta.kit.clock import wall_ms
 from gogeta.kit.local_addresses import local_addresses
 from gogeta.kit.signals import stop_signals
 from gogeta.kit.tasks import Tasks
+from gogeta.net.certificates import Certificates
 from gogeta.net.forwarder import Proxy
 from gogeta.net.server import Server
 from gogeta.registry.mirror import TenantMirror
@@ -78,6 +80,8 @@ class Running:
 
     listen: Endpoint
     admin: Endpoint
+    secure: Endpoint | None = None
+    """Where TLS is spoken; the same as ``listen`` when that is the only listener."""
 
 
 def run_serve(settings: ServeSettings) -> int:
@@ -116,6 +120,7 @@ async def _serve(
     *,
     end: socket.socket | None = None,
 ) -> int:
+    certificates = Certificates.of(settings)
     store = open_store(settings)
     metrics = CollectorRegistry()
     site = AdminSite(settings.admin, metrics, "gogeta")
@@ -128,7 +133,8 @@ async def _serve(
                 proxy = Proxy(settings, registry, _forbidden(settings, store), tasks)
                 mirror.subscribe(proxy.fleet.changed)
                 metrics.register(ProxyCollector(proxy, mirror))
-                server = Server(proxy, settings.listen)
+                server = Server(proxy, settings.listen, certificates)
+                metrics.register(ListenerCollector(server.listeners, certificates))
 
                 front: Front = site
                 if end is None:
@@ -138,10 +144,10 @@ async def _serve(
                     tasks.start(link.run(), "reports")
                 front.ready("routes", "the routes have not been read from the registry yet")
                 await server.start(shared=end is not None)
-                running = Running(replace(settings.listen, port=server.port), site.endpoint)
-                logger.info("serving on %s, admin on %s, registry %s", running.listen, running.admin, settings.registry)
+                running = Running(server.endpoints[0], site.endpoint, server.secure_endpoint)
+                logger.info("serving on %s, admin on %s, registry %s", server, running.admin, settings.registry)
 
-                listeners = (running.listen, running.admin)
+                listeners = (*server.endpoints, running.admin)
                 member = Member(kind="gogeta", id=me, since=wall_ms(), listeners=listeners)
                 tasks.start(mirror.source.run(), "mirror")
                 tasks.start(proxy.activity.run(), "activity")
@@ -162,13 +168,7 @@ async def _serve(
                 started(running)
                 await stop.wait()
 
-                front.ready("draining", "this process is shutting down")
-                logger.info("draining for up to %.0f s", settings.drain_timeout)
-                cut = await server.drain(settings.drain_timeout)
-                await proxy.activity.flush(proxy.loop_time(), everything=True)
-                if cut:
-                    logger.warning("%d exchanges did not finish in time and were cut", cut)
-                return 1 if cut else 0
+                return await _drain(settings, server, proxy, front)
     finally:
         await site.stop()
         await store.close()
@@ -181,9 +181,20 @@ def _settle_memory() -> None:
     gc.set_threshold(_COLLECT_AFTER, 20, 20)
 
 
+async def _drain(settings: ServeSettings, server: Server, proxy: Proxy, front: Front) -> int:
+    """End in good order; the exit status."""
+    front.ready("draining", "this process is shutting down")
+    logger.info("draining for up to %.0f s", settings.drain_timeout)
+    cut = await server.drain(settings.drain_timeout)
+    await proxy.activity.flush(proxy.loop_time(), everything=True)
+    if cut:
+        logger.warning("%d exchanges did not finish in time and were cut", cut)
+    return 1 if cut else 0
+
+
 def _forbidden(settings: ServeSettings, store: Store) -> Forbidden:
     return Forbidden(
-        listeners=frozenset({settings.listen, settings.admin}),
+        listeners=frozenset(settings.listeners),
         registry=frozenset(Endpoint(host, port) for host, port in store.endpoints),
         local=local_addresses(),
     )

@@ -15,10 +15,22 @@ from urllib.parse import unquote
 from gogeta.domain.hosts import split_authority
 from gogeta.domain.quantities import format_duration, parse_duration, parse_size
 from gogeta.domain.upstreams import Endpoint
-from gogeta.kit.options import option
+from gogeta.kit.options import ON_OFF, option
 
 DEFAULT_REGISTRY: Final = "embedded:gogeta.db"
 _ETCD_PORT: Final = 2379
+_SWITCH: Final = {
+    "on": True,
+    "true": True,
+    "yes": True,
+    "1": True,
+    "off": False,
+    "false": False,
+    "no": False,
+    "0": False,
+}
+_PSEUDONYM: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}(?::[0-9]{1,5})?").fullmatch
+"""RFC 9110 section 7.6.3, ``received-by``: a token, or a host with its port."""
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@]*@")
 
 
@@ -33,6 +45,11 @@ def parse_listener(value: object) -> Endpoint:
     if port is None:
         raise ValueError(f"expected an address with a port such as 127.0.0.1:8080, not {value!r}")
     return Endpoint(host.strip("[]"), port)
+
+
+def parse_optional_listener(value: object) -> Endpoint | None:
+    """As ``parse_listener``; empty for no listener. Raises ValueError."""
+    return None if value is None or value == "" else parse_listener(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +150,34 @@ def text(value: object) -> str:
     return str(value)
 
 
+def parse_via(value: object) -> str:
+    """Our name in ``Via``; empty for none. Raises ValueError when it cannot stand in the field."""
+    name = str(value).strip()
+    if name and not _PSEUDONYM(name):
+        raise ValueError(f"expected a name such as gogeta-1 or a host, not {value!r}")
+    return name
+
+
+def parse_switch(value: object) -> bool:
+    """On or off. Raises ValueError naming the words."""
+    word = str(value).strip().lower()
+    if word not in _SWITCH:
+        raise ValueError(f"expected on or off, not {value!r}")
+    return _SWITCH[word]
+
+
+def switch(**declaration: Any) -> Any:  # noqa: ANN401 - a field's declaration
+    """Declare a setting that is off if nobody says otherwise; its flag alone switches it on."""
+    return option(
+        False,  # noqa: FBT003 - the value of a setting
+        parse=parse_switch,
+        show=lambda on: "on" if on else "off",
+        metavar="SWITCH",
+        choices=ON_OFF,
+        **declaration,
+    )
+
+
 def duration(default: float, **declaration: Any) -> Any:  # noqa: ANN401 - a field's declaration
     """Declare a setting in seconds."""
     return option(default, parse=parse_duration, show=format_duration, metavar="DURATION", **declaration)
@@ -209,12 +254,61 @@ class ServeSettings(RegistrySettings):
         metavar="HOST:PORT",
         section="Listeners",
     )
+    proxy_protocol: bool = switch(
+        help="Every visitor's connection begins with a PROXY protocol header (version 1 or 2); others are closed. "
+        "Only from --trusted-proxies, if those are set.",
+        section="Listeners",
+    )
     workers: int = option(
         1,
         help="Worker processes, each with a loop of its own on one core.",
         parse=whole(1, 256),
         metavar="N",
         section="Listeners",
+    )
+    tls_cert: str = option(
+        "",
+        help="PEM file of the certificate, its chain behind it: for every host that no other certificate is for. "
+        "Files are read again when they change.",
+        parse=text,
+        metavar="FILE",
+        section="TLS",
+    )
+    tls_key: str = option(
+        "",
+        help="PEM file of that certificate's private key; not needed if it stands in the same file.",
+        parse=text,
+        metavar="FILE",
+        section="TLS",
+    )
+    tls_dir: str = option(
+        "",
+        help="Folder of certificates, chosen by the host that the visitor names: NAME.crt or NAME.pem with NAME.key, "
+        "or NAME/fullchain.pem with NAME/privkey.pem. The one called default is for all other hosts.",
+        parse=text,
+        metavar="DIR",
+        section="TLS",
+    )
+    tls_listen: Endpoint | None = option(
+        None,
+        help="Address on which visitors are served over TLS. Without it, --listen speaks TLS as soon as there is a "
+        "certificate.",
+        parse=parse_optional_listener,
+        show=lambda endpoint: "" if endpoint is None else str(endpoint),
+        metavar="HOST:PORT",
+        section="TLS",
+    )
+    https_redirect: bool = switch(
+        help="Redirect requests in plain text to https, for all tenants; `https_only: true` in a declaration does so "
+        "for one.",
+        section="TLS",
+    )
+    https_port: int = option(
+        0,
+        help="Port of https, as visitors see it, for those redirects; 0 is that of --tls-listen, else 443.",
+        parse=whole(0, 65535),
+        metavar="N",
+        section="TLS",
     )
     max_connections: int = option(
         20_000,
@@ -253,6 +347,7 @@ class ServeSettings(RegistrySettings):
     header_timeout: float = duration(
         10.0, help="Longest time to send a request head, from its first byte; then 408.", section="Timeouts"
     )
+    tls_handshake_timeout: float = duration(10.0, help="Longest time for a TLS handshake.", section="Timeouts")
     keep_alive_timeout: float = duration(
         75.0, help="How long an idle visitor's connection is kept.", section="Timeouts"
     )
@@ -278,9 +373,23 @@ class ServeSettings(RegistrySettings):
         metavar="CIDR[,CIDR...]",
         section="Forwarding",
     )
+    via: str = option(
+        "",
+        help="Our name in Via, which requests and responses then carry; a request that has it already is in a loop and "
+        "gets 508. Each gogeta in a chain needs a name of its own.",
+        parse=parse_via,
+        metavar="NAME",
+        section="Forwarding",
+    )
     access_interval: float = duration(
         10.0,
         help="Most often a tenant's last access is written while it is in use; "
         "a tenth of its idle timeout if that is less.",
         section="Timeouts",
     )
+
+    @property
+    def listeners(self) -> tuple[Endpoint, ...]:
+        """Every address of ours: no upstream may be one of them."""
+        more = () if self.tls_listen is None else (self.tls_listen,)
+        return (self.listen, *more, self.admin)

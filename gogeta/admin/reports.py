@@ -28,6 +28,8 @@ _LARGEST: Final = frozenset(
         "gogeta_registry_revision",
         "gogeta_registry_quarantined_keys",
         "gogeta_tenants",
+        "gogeta_tls_certificates",
+        "gogeta_tls_certificate_expiry_timestamp_seconds",
     }
 )
 """Gauges that say the same in every worker: the largest counts. All others are added up."""

@@ -80,7 +80,7 @@ def up(settings: Settings, file: str | None) -> int:
     known = asyncio.run(_check(serving, declared))
 
     def started(running: Running) -> None:
-        for line in banner(known, running.listen, running.admin):
+        for line in banner(known, running.listen, running.admin, running.secure):
             click.echo(line)
 
     controllers: list[tuple[Any, Any]] = [(controller, settings[controller.settings]) for controller in _CONTROLLERS]
@@ -90,7 +90,7 @@ def up(settings: Settings, file: str | None) -> int:
 async def _check(settings: ServeSettings, file: TenantsFile | None) -> Sequence[Tenant]:
     """Check the file as `apply` does; the tenants there will be. Raises InvalidInputError."""
     tenants = file.tenants if file is not None else ()
-    listeners = (settings.listen, settings.admin)
+    listeners = settings.listeners
     async with connected(settings) as registry:
         try:
             async with asyncio.timeout(settings.registry_timeout):
@@ -108,12 +108,16 @@ async def _check(settings: ServeSettings, file: TenantsFile | None) -> Sequence[
     return [tenant for _, tenant in sorted(known.items())]
 
 
-def banner(tenants: Sequence[Tenant], listen: Endpoint, admin: Endpoint) -> Iterable[str]:
-    """What a person sees once it runs: each URL, the admin's, and how to stop."""
+def banner(
+    tenants: Sequence[Tenant], listen: Endpoint, admin: Endpoint, secure: Endpoint | None = None
+) -> Iterable[str]:
+    """What a person sees once it runs: each URL (of TLS, where it is spoken), the admin's, and how to stop."""
     yield ""
     if not tenants:
         yield "No tenants yet: `gogeta apply -f tenants.yaml` creates some."
-    urls = [(url, tenant.name) for tenant in tenants for url in urls_of(tenant, listen)]
+    urls = [
+        (url, tenant.name) for tenant in tenants for url in urls_of(tenant, secure or listen, secure=secure is not None)
+    ]
     width = max((len(url) for url, _ in urls[:_MOST_SHOWN]), default=0)
     for url, name in urls[:_MOST_SHOWN]:
         yield f"  {url.ljust(width)}  {name}"
@@ -125,8 +129,9 @@ def banner(tenants: Sequence[Tenant], listen: Endpoint, admin: Endpoint) -> Iter
     yield ""
 
 
-def urls_of(tenant: Tenant, listen: Endpoint) -> list[str]:
+def urls_of(tenant: Tenant, listen: Endpoint, *, secure: bool = False) -> list[str]:
     """Where a browser finds the tenant. A pattern is shown only where there is no exact host."""
-    port = "" if listen.port == 80 else f":{listen.port}"
+    scheme, usual = ("https", 443) if secure else ("http", 80)
+    port = "" if listen.port == usual else f":{listen.port}"
     exact = [host for host in tenant.hosts if "*" not in host]
-    return [f"http://{host}{port}/" for host in exact or tenant.hosts]
+    return [f"{scheme}://{host}{port}/" for host in exact or tenant.hosts]

@@ -74,6 +74,8 @@ _TEXTS: Final[dict[Reason, tuple[str, str]]] = {
     Reason.UPSTREAM_INVALID: ("Not available", "The application's answer could not be read."),
     Reason.UPSTREAM_TIMEOUT: ("Too slow", "The application did not answer in time."),
     Reason.DRAINING: ("One moment", "This service is being restarted. Please try again in a moment."),
+    Reason.HTTPS: ("Moved", "This application is served over https alone."),
+    Reason.LOOP: ("Not available", "The request has been here before: its way leads in a circle."),
 }
 
 _RETRY_AFTER: Final[dict[Reason, int]] = {
@@ -130,6 +132,16 @@ def error_page(reason: Reason, request_id: str) -> Page:
         head="",
         retry_after=_RETRY_AFTER.get(reason),
     )
+
+
+def moved(location: str) -> Page:
+    """A permanent redirect that keeps the method (RFC 9110 section 15.4.9), for people and programs alike.
+
+    It is not to be stored, as no page of ours is: a tenant that takes plain text again is not locked out by caches.
+    """
+    heading, text = _TEXTS[Reason.HTTPS]
+    fields = (("Location", location), *_fields("text/plain; charset=utf-8", None))
+    return Page(STATUS[Reason.HTTPS].value, fields, f"{heading}. {text}\n".encode())
 
 
 def problem(reason: Reason, request_id: str) -> Page:

@@ -40,6 +40,8 @@ class Reason(StrEnum):
     UPSTREAM_INVALID = "upstream-invalid"
     UPSTREAM_TIMEOUT = "upstream-timeout"
     DRAINING = "draining"
+    HTTPS = "https-only"
+    LOOP = "loop"
 
 
 STATUS: dict[Reason, HTTPStatus] = {
@@ -70,6 +72,8 @@ STATUS: dict[Reason, HTTPStatus] = {
     Reason.UPSTREAM_INVALID: HTTPStatus.BAD_GATEWAY,
     Reason.UPSTREAM_TIMEOUT: HTTPStatus.GATEWAY_TIMEOUT,
     Reason.DRAINING: HTTPStatus.SERVICE_UNAVAILABLE,
+    Reason.HTTPS: HTTPStatus.PERMANENT_REDIRECT,
+    Reason.LOOP: HTTPStatus.LOOP_DETECTED,
 }
 """The status of each reason."""
 

@@ -51,7 +51,7 @@ class ResponseHead:
 
     __slots__ = ("dated", "framing", "keep_alive", "length", "lines", "reusable", "size", "status", "until_close")
 
-    def __init__(  # noqa: PLR0912, PLR0915, C901 - one pass over the fields, one branch each
+    def __init__(  # noqa: PLR0912, PLR0913, PLR0915, C901 - one pass over the fields, one branch each
         self,
         status: int,
         phrase: bytes,
@@ -61,10 +61,12 @@ class ResponseHead:
         method: bytes,
         keep_alive: bool,
         upstream_http11: bool = True,
+        via: bytes = b"",
     ) -> None:
         """Judge a parsed head for ``request``.
 
-        ``keep_alive``: whether the visitor's connection may stay open. Raises RefusedError with ``UPSTREAM_INVALID``.
+        ``keep_alive``: whether the visitor's connection may stay open; ``via``: our own field, serialised. Raises
+        RefusedError with ``UPSTREAM_INVALID``.
         """
         self.status = status
         self.keep_alive = keep_alive
@@ -120,6 +122,8 @@ class ResponseHead:
                 pieces.append(b"Connection: close\r\n")
             elif not request.http11:
                 pieces.append(b"Connection: keep-alive\r\n")
+        if via:
+            pieces.append(via)
         self.reusable = reusable and not self.until_close and status != SWITCHING
         self.lines = b"".join(pieces)
 

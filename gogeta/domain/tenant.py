@@ -189,6 +189,8 @@ class Tenant:
     process: ProcessSpec | None = None
     upstreams: Annotated[tuple[UpstreamUrl, ...], Field(max_length=_MAX_UPSTREAMS)] = ()
     """Routed only: addresses that somebody else runs. Never woken, never passivated."""
+    https_only: bool = False
+    """Redirect requests in plain text to https instead of serving them."""
     idle_timeout: DurationOrNever = 1800.0
     """Seconds without any use until it is passivated; None never."""
     stop_grace: Duration = 10.0

@@ -28,7 +28,7 @@ from click.shell_completion import CompletionItem
 
 from gogeta.domain.errors import Problem
 from gogeta.kit.exits import run, wants_json
-from gogeta.kit.options import Option, declared
+from gogeta.kit.options import ON_OFF, Option, declared
 from gogeta.kit.sources import CONFIG, Program, SettingsError, Sources, flag_of, read_file
 
 T = TypeVar("T")
@@ -37,6 +37,7 @@ Callback = TypeVar("Callback", bound=Callable[..., Any])
 HELP_WIDTH: Final = 80
 GENERAL: Final = "General"
 """Section of ``--config``, ``--version`` and ``--help``."""
+_FLAG_ALONE: Final = {"is_flag": False, "flag_value": ON_OFF[0]}
 _LAST: Final = ("Registry", "Logs", GENERAL)
 """Sections that every command has come after those of its own."""
 
@@ -183,6 +184,7 @@ class SettingOption(click.Option):
                 metavar=option.metavar,
                 help=f"{option.help}  [{'; '.join(notes)}]",
                 default=None,
+                **_FLAG_ALONE if option.choices == ON_OFF else {},
             )(callback)
             decorated.__click_params__[-1].section = option.section or GENERAL  # type: ignore[attr-defined]
             return decorated

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 _KEY: Final = "gogeta.option"
+ON_OFF: Final = ("on", "off")
+"""The choices of a switch: its flag may stand alone, and then means the first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from gogeta.net.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from gogeta.net.forwarder import Proxy
+    from gogeta.net.listener import Listener
 
 WRITE_HIGH: Final = 64 * 1024
 """Bytes waiting for a slow reader before the other side is paused."""
@@ -38,26 +39,35 @@ class DownstreamConnection(RequestParsing):
 
     __slots__ = (
         "_advancing",
+        "_beneath",
         "_eof",
         "_forwarded_host",
         "_forwarding",
         "_later_bytes",
         "_patient",
+        "listener",
         "peer",
         "reading",
         "transport",
         "tunnel",
     )
 
-    def __init__(self, proxy: Proxy) -> None:
-        """``proxy`` holds what all connections share."""
+    def __init__(
+        self, proxy: Proxy, listener: Listener, peer: str = "", beneath: asyncio.Transport | None = None
+    ) -> None:
+        """``proxy`` holds what all connections share.
+
+        ``peer`` is who the visitor is, where the transport does not know; ``beneath`` the transport under TLS.
+        """
         super().__init__()
         self.proxy = proxy
+        self.listener = listener
+        self._beneath = beneath
         self.deadline = proxy.now + proxy.keep_alive_timeout
         """When the sweep ends what is going on, on the proxy's coarse clock."""
         self.transport: asyncio.Transport
         self.reading: ReadGate
-        self.peer = ""
+        self.peer = peer
         self._forwarded_host = self._forwarding = b""
         self._broken = False
         """Nothing more is parsed: a request was refused in a way that ends the connection, or it became a tunnel."""
@@ -88,10 +98,11 @@ class DownstreamConnection(RequestParsing):
 
     def forwarding(self, head: RequestHead) -> bytes:
         """The forwarding fields of a request, serialised: mostly those of the one before."""
-        if head.host is self._forwarded_host and not head.forwarding:
+        ordinary = head.http11 and not head.forwarding
+        if ordinary and head.host is self._forwarded_host:
             return self._forwarding
-        fields = self.proxy.forwarding.fields(self.peer, head)
-        if not head.forwarding:
+        fields = self.listener.forwarding.fields(self.peer, head)
+        if ordinary:
             self._forwarded_host, self._forwarding = head.host, fields
         return fields
 
@@ -103,8 +114,9 @@ class DownstreamConnection(RequestParsing):
         self.transport = cast("asyncio.Transport", transport)
         self.reading = ReadGate(self.transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH)
-        peer = transport.get_extra_info("peername")
-        self.peer = peer[0] if isinstance(peer, tuple) else "unix"
+        if not self.peer:
+            peer = transport.get_extra_info("peername")
+            self.peer = peer[0] if isinstance(peer, tuple) else "unix"
         if not self.proxy.opened(self):
             self.refuse(RefusedError(Reason.CONNECTIONS, "limit reached"))
 
@@ -129,7 +141,8 @@ class DownstreamConnection(RequestParsing):
         self.reading.over()
         if self.tunnel is not None:
             return self.tunnel.eof(self.transport)
-        if self._closing:
+        if self._closing or self.listener.secure:
+            # The loop ends TLS as a whole: nothing more could be answered.
             return False
         if self._current is not None and not self._current.request_done:
             self._current.abandon()
@@ -328,6 +341,9 @@ class DownstreamConnection(RequestParsing):
                 self.transport.close()
             elif self.transport.can_write_eof():
                 self.transport.write_eof()
+            else:
+                # TLS, without a half-close: it says goodbye, and drops what still comes until the peer has, too.
+                self.transport.close()
 
     def open_tunnel(self, tunnel: Tunnel) -> None:
         """The upstream has switched protocols: from now on bytes go through both ways."""
@@ -353,11 +369,16 @@ class DownstreamConnection(RequestParsing):
         self._closing = True
         self.transport.abort()
 
+    def _unsent(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        beneath = self._beneath
+        return self.transport.get_write_buffer_size() + (beneath.get_write_buffer_size() if beneath is not None else 0)
+
     def expired(self) -> None:
         """The sweep: the deadline has passed."""
         current = self._current
         if self._closing:
-            if self.transport.get_write_buffer_size() and not self._patient:
+            if self._unsent() and not self._patient:
                 # Our last words are still on their way to a slow reader.
                 self._patient = True
                 self.deadline = self.proxy.now + self.proxy.body_timeout
@@ -392,6 +413,8 @@ class DownstreamConnection(RequestParsing):
         """No new requests: close now if idle, else after the current one."""
         if self.idle and not self._in_head and not self._closing:
             self._closing = True
+            # TLS waits for the peer's goodbye as well.
+            self.deadline = min(self.deadline, self.proxy.now + LINGER_SECONDS)
             self.transport.close()
 
 

@@ -30,8 +30,10 @@ class Entry:
     """One tenant, live."""
 
     __slots__ = (
+        "_https_for_all",
         "endpoints",
         "held",
+        "https_only",
         "in_flight",
         "meeting",
         "name",
@@ -44,8 +46,8 @@ class Entry:
         "written_at",
     )
 
-    def __init__(self, record: TenantRecord, pool_limit: int) -> None:
-        """An entry with nothing in flight."""
+    def __init__(self, record: TenantRecord, pool_limit: int, *, https_only: bool = False) -> None:
+        """An entry with nothing in flight. ``https_only``: for all tenants, whatever they declare."""
         self.name: TenantName = record.tenant.name
         self.pool_limit = pool_limit
         self.pools: list[tuple[Endpoint, Pool[UpstreamConnection]]] = []
@@ -63,6 +65,9 @@ class Entry:
         self.meeting: Meeting = record.meeting
         self.endpoints: tuple[Endpoint, ...] = record.endpoints
         self._renew()
+        self._https_for_all = https_only
+        self.https_only = https_only or record.tenant.https_only
+        """Whether a request in plain text is redirected instead of served."""
 
     def __repr__(self) -> str:
         """One line for logs and tests."""
@@ -78,6 +83,7 @@ class Entry:
         self.record = record
         self.meeting = record.meeting
         self.endpoints = record.endpoints
+        self.https_only = self._https_for_all or record.tenant.https_only
         return [] if same else self.retire()
 
     def retire(self) -> list[UpstreamConnection]:
@@ -101,11 +107,12 @@ class Entry:
 class Fleet:
     """All entries, and which host leads to which."""
 
-    def __init__(self, pool_limit: int) -> None:
-        """``pool_limit``: most idle connections to one endpoint."""
+    def __init__(self, pool_limit: int, *, https_only: bool = False) -> None:
+        """``pool_limit``: most idle connections to one endpoint. ``https_only``: for all tenants."""
         self.entries: dict[str, Entry] = {}
         self.routes = RoutingTable()
         self._pool_limit = pool_limit
+        self._https_only = https_only
         self.by_host: dict[bytes, Entry | None] = {}
         """What ``find`` has found: looked up by requests, filled by ``find`` alone."""
         self.on_change: Callable[[Entry], None] = lambda _: None
@@ -144,7 +151,7 @@ class Fleet:
             return
         if entry is None:
             self.by_host.clear()
-            self.entries[name] = entry = Entry(after, self._pool_limit)
+            self.entries[name] = entry = Entry(after, self._pool_limit, https_only=self._https_only)
         else:
             close(entry.update(after))
         self.on_change(entry)

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Final, assert_never
 from gogeta.core.admission import Forward, Hold, Page, Refuse, admit
 from gogeta.core.field_lines import FieldLines
 from gogeta.core.fields import REQUEST_KINDS, RESPONSE_KINDS
-from gogeta.core.forwarding import Forwarding
 from gogeta.core.memory import Memory
 from gogeta.core.pages import starting_page
 from gogeta.core.refusal import Reason
+from gogeta.core.secure_only import HTTPS_PORT, to_https
+from gogeta.core.via import via_fields
 from gogeta.domain.lifecycle import Cause, Meeting
 from gogeta.kit.clock import exact, wall_ms
 from gogeta.kit.tasks import Tasks
@@ -65,7 +66,7 @@ class Proxy:
         "dialer",
         "draining",
         "fleet",
-        "forwarding",
+        "https_port",
         "keep_alive_timeout",
         "loaded",
         "loop_time",
@@ -81,6 +82,7 @@ class Proxy:
         "tally",
         "tasks",
         "upstreams",
+        "via",
         "waker",
     )
 
@@ -95,7 +97,7 @@ class Proxy:
         self.registry = registry
         self.tasks = tasks
         self.tally = Tally()
-        self.fleet = Fleet(settings.max_idle_upstream)
+        self.fleet = Fleet(settings.max_idle_upstream, https_only=settings.https_redirect)
         self.fleet.on_change = self._changed
         self.waker = Waker(self, registry)
         self.activity = Activity(self.fleet, registry, self.tally, settings.access_interval)
@@ -103,8 +105,10 @@ class Proxy:
         self.response_fields = FieldLines(RESPONSE_KINDS)
         self.request_heads: Memory[RequestHead] = Memory()
         self.response_heads: Memory[ResponseHead] = Memory()
-        self.forwarding = Forwarding(settings.listen.port, settings.trusted_proxies)
-        """Port 0, where any free one is taken, is made good when it is known."""
+        self.via = via_fields(settings.via)
+        """``Via`` for answers that came in HTTP/1.0, and in HTTP/1.1; None when it is left alone."""
+        self.https_port = settings.https_port or HTTPS_PORT
+        """Where visitors find TLS; the server makes it good when it listens for TLS itself."""
         self.dialer = Dialer(self, forbidden)
         self.connections: set[DownstreamConnection] = set()
         self.upstreams: set[UpstreamConnection] = set()
@@ -144,9 +148,13 @@ class Proxy:
     def begin(self, exchange: Exchange) -> None:
         """A request's head is complete: find its tenant."""
         head = exchange.head
+        downstream = exchange.downstream
         exchange.request_id = head.request_id or self._new_id()
+        if self.via is not None and downstream.listener.forwarding.looped(head):
+            exchange.refuse(Reason.LOOP)
+            return
         entry = self.fleet.by_host.get(head.host) or self._find(exchange)
-        if entry is None:
+        if entry is None or (entry.https_only and self._redirect(exchange)):
             return
         exchange.entry = entry
         entry.in_flight += 1
@@ -158,7 +166,7 @@ class Proxy:
                 exchange.target,
                 b" HTTP/1.1\r\n",
                 head.lines,
-                exchange.downstream.forwarding(head),
+                downstream.forwarding(head),
                 b"X-Request-Id: ",
                 exchange.request_id,
                 b"\r\n",
@@ -188,6 +196,17 @@ class Proxy:
         if entry is None:
             exchange.refuse(Reason.HOST_UNKNOWN if self.loaded else Reason.LOADING)
         return entry
+
+    def _redirect(self, exchange: Exchange) -> bool:
+        """Tell a visitor who asked in plain text to come over TLS; False when he may pass as he is."""
+        downstream = exchange.downstream
+        if downstream.listener.forwarding.visitors_scheme(downstream.peer, exchange.head) == b"https":
+            return False
+        page = to_https(exchange.method, exchange.target, exchange.head.host, self.https_port)
+        if page is None:
+            return False
+        exchange.reply(page, Reason.HTTPS)
+        return True
 
     def admit(self, exchange: Exchange) -> None:
         """Decide what happens with a request now; asked again whenever something has changed."""

@@ -1,17 +1,22 @@
-"""The listener of one worker: accepts, sweeps, drains."""
+"""The listeners of one worker: accept, sweep, drain."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from gogeta.core.forwarding import Forwarding
 from gogeta.kit.admin_site import AddressTakenError
+from gogeta.net.arriving import Arrival
 from gogeta.net.downstream import DownstreamConnection
+from gogeta.net.listener import Listener
 from gogeta.net.vanishing import probe_when_silent
 
 if TYPE_CHECKING:
     from gogeta.domain.upstreams import Endpoint
+    from gogeta.net.certificates import Certificates
     from gogeta.net.forwarder import Proxy
 
 logger = logging.getLogger(__name__)
@@ -23,46 +28,117 @@ _FAREWELL_SECONDS: Final = 0.3
 """For the last answers of a drain to leave."""
 
 
-class Server:
-    """Serves visitors with a proxy."""
+class Door:
+    """One address with its listener, and the socket once it has one."""
 
-    def __init__(self, proxy: Proxy, endpoint: Endpoint) -> None:
-        """``endpoint`` with port 0 takes a free port; ``port`` tells which."""
-        self._proxy = proxy
-        self._endpoint = endpoint
-        self._server: asyncio.Server | None = None
-        self.port = endpoint.port
+    def __init__(self, setting: str, endpoint: Endpoint, listener: Listener) -> None:
+        """``setting`` is the flag without its hyphens that names the address."""
+        self.setting = setting
+        self.endpoint = endpoint
+        self.listener = listener
+        self.server: asyncio.Server | None = None
 
-    async def start(self, *, shared: bool = False) -> None:
-        """Take the address; visitors are served from ``accept`` on.
+    def connection(self, proxy: Proxy) -> asyncio.Protocol:
+        """What takes a connection that was accepted here."""
+        return (DownstreamConnection if self.listener.plain else Arrival)(proxy, self.listener)
 
-        ``shared``: beside other workers of this program. Raises AddressTakenError, which names the setting.
-        """
-        loop = asyncio.get_running_loop()
+    async def open(self, proxy: Proxy, *, shared: bool) -> None:
+        """Take the address. Raises AddressTakenError."""
         try:
-            self._server = await loop.create_server(
-                lambda: DownstreamConnection(self._proxy),
-                self._endpoint.host or None,
-                self._endpoint.port,
+            self.server = await asyncio.get_running_loop().create_server(
+                lambda: self.connection(proxy),
+                self.endpoint.host or None,
+                self.endpoint.port,
                 backlog=BACKLOG,
                 reuse_port=shared or None,
                 start_serving=False,
             )
         except OSError as error:
-            raise AddressTakenError("listen", self._endpoint, error) from error
-        for listener in self._server.sockets:
-            probe_when_silent(listener)
-        self.port = self._server.sockets[0].getsockname()[1]
-        self._proxy.forwarding.port = self.port
+            raise AddressTakenError(self.setting, self.endpoint, error) from error
+        for own in self.server.sockets:
+            probe_when_silent(own)
+        self.listener.forwarding.port = self.port
+
+    @property
+    def port(self) -> int:
+        """Where it listens; before ``open``, where it will."""
+        port: int = self.endpoint.port if self.server is None else self.server.sockets[0].getsockname()[1]
+        return port
+
+
+class Server:
+    """Serves visitors with a proxy."""
+
+    def __init__(self, proxy: Proxy, endpoint: Endpoint, certificates: Certificates | None = None) -> None:
+        """``endpoint`` with port 0 takes a free port; ``port`` tells which.
+
+        With ``certificates`` it speaks TLS, unless the settings have another address for that, which is opened too.
+        """
+        self._proxy = proxy
+        self._certificates = certificates
+        settings = proxy.settings
+        tls = settings.tls_listen if certificates is not None else None
+        self.doors = [self._door("listen", endpoint, certificates if tls is None else None)]
+        if tls is not None:
+            self.doors.append(self._door("tls-listen", tls, certificates))
+        self.port = endpoint.port
+        self.tls_port = 0 if tls is None else tls.port
+        """Of the listener for TLS, when it is one of its own; else 0."""
+
+    def _door(self, setting: str, endpoint: Endpoint, certificates: Certificates | None) -> Door:
+        settings = self._proxy.settings
+        scheme = b"http" if certificates is None else b"https"
+        forwarding = Forwarding(endpoint.port, settings.trusted_proxies, scheme, settings.via)
+        return Door(setting, endpoint, Listener(forwarding, certificates, proxy_protocol=settings.proxy_protocol))
+
+    def __str__(self) -> str:
+        """Where it serves, as a person reads it."""
+        shown = zip(self.endpoints, self.listeners, strict=True)
+        return " and ".join(f"{endpoint} (TLS)" if listener.secure else str(endpoint) for endpoint, listener in shown)
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        """Its addresses, with the ports really taken; that of TLS, if there are two, comes last."""
+        return [replace(door.endpoint, port=door.port) for door in self.doors]
+
+    @property
+    def secure_endpoint(self) -> Endpoint | None:
+        """Where it speaks TLS, if it does."""
+        return self.endpoints[-1] if self.listeners[-1].secure else None
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """What visitors come in by."""
+        return [door.listener for door in self.doors]
+
+    @property
+    def arriving(self) -> int:
+        """Connections that are not visitors yet."""
+        return sum(len(listener.arriving) for listener in self.listeners)
+
+    async def start(self, *, shared: bool = False) -> None:
+        """Take the addresses; visitors are served from ``accept`` on.
+
+        ``shared``: beside other workers of this program. Raises AddressTakenError, which names the setting.
+        """
+        for door in self.doors:
+            await door.open(self._proxy, shared=shared)
+        self.port = self.doors[0].port
+        if len(self.doors) > 1:
+            self.tls_port = self.doors[1].port
+            self._proxy.https_port = self._proxy.settings.https_port or self.tls_port
 
     async def accept(self) -> None:
         """Serve visitors. Raises AddressTakenError: some systems tell only now."""
-        assert self._server is not None  # noqa: S101 - after start
-        try:
-            await self._server.start_serving()
-        except OSError as error:
-            raise AddressTakenError("listen", self._endpoint, error) from error
+        for door in self.doors:
+            assert door.server is not None  # noqa: S101 - after start
+            try:
+                await door.server.start_serving()
+            except OSError as error:
+                raise AddressTakenError(door.setting, door.endpoint, error) from error
         self._proxy.tasks.start(self._sweep(), "sweep")
+        if self._certificates is not None:
+            self._proxy.tasks.start(self._certificates.watch(), "certificates")
 
     async def _sweep(self) -> None:
         count = 0
@@ -82,14 +158,18 @@ class Server:
         """
         proxy = self._proxy
         proxy.draining = True
-        if self._server is not None:
-            self._server.close()
+        for door in self.doors:
+            if door.server is not None:
+                door.server.close()
         for connection in tuple(proxy.connections):
             connection.drain()
         loop = asyncio.get_running_loop()
         give_up = loop.time() + limit
-        while proxy.connections and loop.time() < give_up:  # noqa: ASYNC110 - thousands of ends, one coarse look
+        while (proxy.connections or self.arriving) and loop.time() < give_up:  # noqa: ASYNC110 - thousands of ends, one coarse look
             await asyncio.sleep(0.02)
+        for listener in self.listeners:
+            for arrival in tuple(listener.arriving):
+                arrival.abort()
         cut = proxy.in_flight
         for connection in tuple(proxy.connections):
             if not connection.idle:

@@ -79,9 +79,12 @@ class Tunnel:
         if self._eofs > 1 or peer.is_closing():
             self.close()
             return False
-        if peer.can_write_eof():
-            peer.write_eof()
-        return True
+        if not peer.can_write_eof():
+            # TLS: all it can be told is that everything is over.
+            self.close()
+            return False
+        peer.write_eof()
+        return side.can_write_eof()
 
     def lost(self, side: asyncio.Transport, error: Exception | None) -> None:
         """``side`` is gone: so is the tunnel, after what is on its way to the other side; broken when it broke."""

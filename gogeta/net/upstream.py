@@ -247,15 +247,16 @@ class UpstreamConnection(asyncio.Protocol):
     def _head_of(
         self, exchange: Exchange, status: int, phrase: bytes, fields: list[Field], *, http11: bool
     ) -> ResponseHead:
-        request = exchange.head
+        request, proxy = exchange.head, self.proxy
         return ResponseHead(
             status,
             phrase,
             fields,
             request,
             method=exchange.method,
-            keep_alive=request.keep_alive and exchange.request_done and not self.proxy.draining,
+            keep_alive=request.keep_alive and exchange.request_done and not proxy.draining,
             upstream_http11=http11,
+            via=b"" if proxy.via is None else proxy.via[http11],
         )
 
     def _unsent(self, exchange: Exchange) -> bool:

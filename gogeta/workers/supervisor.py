@@ -24,6 +24,7 @@ from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import monotonic
 from gogeta.kit.signals import stop_signals
 from gogeta.kit.tasks import Tasks
+from gogeta.net.certificates import Certificates
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -41,8 +42,10 @@ _GRACE: Final = 5.0
 def run_workers(settings: ServeSettings) -> int:
     """Run ``settings.workers`` proxies until SIGTERM or SIGINT; 0 when all of them ended well.
 
-    Raises AddressTakenError, which names the setting.
+    Raises AddressTakenError, and InvalidInputError for certificates; both name the setting.
     """
+    # Each worker reads them for itself; what is wrong with them is told once, and before any is started.
+    Certificates.of(settings)
     return asyncio.run(Supervisor(settings).run())
 
 
@@ -63,12 +66,22 @@ class Supervisor(Collector):
         metrics = CollectorRegistry()
         self._site = AdminSite(self._settings.admin, metrics, "gogeta")
         try:
-            with stop_signals() as stop, _reserved(self._settings.listen) as listen:
+            with (
+                stop_signals() as stop,
+                _reserved("listen", self._settings.listen) as listen,
+                _reserved("tls-listen", self._settings.tls_listen) as tls_listen,
+            ):
                 await self._site.start()
                 self._site.ready("workers", "no worker serves yet")
                 metrics.register(self)
-                settings = replace(self._settings, listen=listen, admin=self._site.endpoint)
-                logger.info("serving on %s with %d workers, admin on %s", listen, settings.workers, settings.admin)
+                assert listen is not None  # noqa: S101 - there is always that one
+                settings = replace(self._settings, listen=listen, tls_listen=tls_listen, admin=self._site.endpoint)
+                logger.info(
+                    "serving on %s with %d workers, admin on %s",
+                    " and ".join(str(endpoint) for endpoint in (listen, tls_listen) if endpoint is not None),
+                    settings.workers,
+                    settings.admin,
+                )
                 async with Tasks("workers") as tasks:
                     keepers = [
                         tasks.start(self._keep(number, settings, stop), str(number))
@@ -165,8 +178,11 @@ class Supervisor(Collector):
 
 
 @contextlib.contextmanager
-def _reserved(endpoint: Endpoint) -> Iterator[Endpoint]:
+def _reserved(setting: str, endpoint: Endpoint | None) -> Iterator[Endpoint | None]:
     """Hold an address for the workers without listening on it; yields it with the port that 0 became."""
+    if endpoint is None:
+        yield None
+        return
     host = endpoint.host or "0.0.0.0"  # noqa: S104 - an empty host is every address, as the user asked
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -179,6 +195,6 @@ def _reserved(endpoint: Endpoint) -> Iterator[Endpoint]:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         held.bind((host, endpoint.port))
     except OSError as error:
-        raise AddressTakenError("listen", endpoint, error) from error
+        raise AddressTakenError(setting, endpoint, error) from error
     with held:
         yield replace(endpoint, port=held.getsockname()[1])

@@ -55,7 +55,7 @@ def field(page: Page, name: str) -> str | None:
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_a_page_and_a_problem(reason: Reason) -> None:
     page, data = error_page(reason, "id-1"), problem(reason, "id-1")
-    assert page.status == data.status == STATUS[reason] >= 400
+    assert page.status == data.status == STATUS[reason] >= 300
     assert field(data, "Content-Type") == "application/problem+json"
     told = json.loads(data.body)
     assert told["status"] == STATUS[reason]

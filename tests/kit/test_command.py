@@ -12,7 +12,7 @@ from gogeta.kit.command import Settings, SettingsCommand, settings_options, star
 from gogeta.kit.exits import CommandError, ExitStatus, run, status_of, wants_json
 from gogeta.kit.options import option
 from gogeta.kit.sources import Program
-from gogeta.settings import RegistrySettings, one_of, text, whole
+from gogeta.settings import RegistrySettings, one_of, switch, text, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +22,7 @@ class Mine:
     )
     workers: int = option(1, help="How many.", parse=whole(1, 8), metavar="N", section="Work")
     note: str = option("", help="What for.", parse=text, section="Words")
+    loud: bool = switch(help="Whether.", section="Words")
 
 
 PROGRAM = Program("gogeta", lambda: (Mine, RegistrySettings))
@@ -75,6 +76,45 @@ def test_every_wrong_setting_is_told_and_nothing_runs(
         "error: --mode: expected fast or slow, not 'quick'",
         "error: GOGETA_WORKERS: expected a whole number from 1 to 8, not '0'",
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable", "file", "loud"),
+    [
+        ([], "", "", False),
+        (["--loud"], "", "", True),
+        (["--loud", "--mode", "slow"], "", "", True),
+        (["--loud", "on"], "", "", True),
+        (["--loud=off"], "on", "", False),
+        ([], "yes", "", True),
+        ([], "", "loud = true", True),
+        (["--loud", "off"], "", "loud = true", False),
+    ],
+)
+def test_a_switch_is_on_or_off_and_its_flag_may_stand_alone(
+    arguments: list[str],
+    variable: str,
+    file: str,
+    loud: bool,  # noqa: FBT001 - a table's column
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "some.toml").write_text(file)
+    monkeypatch.setenv("GOGETA_LOUD", variable)
+    seen = []
+
+    @click.command(cls=SettingsCommand)
+    @settings_options(Mine, RegistrySettings, program=PROGRAM)
+    def switched(settings: Settings) -> None:
+        seen.append(settings[Mine].loud)
+
+    assert start(switched, "gogeta", [*arguments, "--config", str(tmp_path / "some.toml")]) == 0
+    assert seen == [loud]
+
+
+def test_a_switch_takes_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    assert start(sample, "gogeta", ["--loud", "perhaps"]) == ExitStatus.USAGE
+    assert capsys.readouterr().err == "error: --loud: expected on or off, not 'perhaps'\n"
 
 
 def test_an_unknown_option_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,5 +13,7 @@ import uvloop
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Every test of this folder runs on uvloop."""
+    """Every test of this folder runs on uvloop; what leans on how a loop does TLS runs on the standard one as well."""
+    if item.get_closest_marker("any_loop"):
+        return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     return {"uvloop": uvloop.new_event_loop}

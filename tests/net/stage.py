@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from gogeta.domain.state import DesiredState, LastAccess, ObservedState, TenantR
 from gogeta.domain.tenant import TenantName, read_tenant
 from gogeta.domain.upstreams import Endpoint, Forbidden
 from gogeta.kit.tasks import Tasks
+from gogeta.net.certificates import Certificates
 from gogeta.net.downstream import DownstreamConnection
 from gogeta.net.fleet import Entry
 from gogeta.net.forwarder import Proxy
@@ -133,19 +135,23 @@ class Stage:
         return chosen  # type: ignore[return-value] # whoever gives another kind knows it
 
     @contextlib.asynccontextmanager
-    async def visitor(self) -> AsyncIterator[Visitor]:
-        """A visitor's connection; closed at the end."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+    async def visitor(self, tls: ssl.SSLContext | None = None, host: str = "acme.test") -> AsyncIterator[Visitor]:
+        """A visitor's connection, with ``tls`` a secure one to ``host``; closed at the end."""
+        port = self.port if tls is None else self.server.tls_port or self.port
+        name = None if tls is None else host
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=name)
         try:
             yield Visitor(reader, writer, self.proxy)
         finally:
             writer.close()
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
                 await writer.wait_closed()
 
-    async def ask(self, request: bytes, *, bodiless: bool = False) -> Message:
+    async def ask(
+        self, request: bytes, *, bodiless: bool = False, tls: ssl.SSLContext | None = None, host: str = "acme.test"
+    ) -> Message:
         """One request on a connection of its own."""
-        async with self.visitor() as visitor:
+        async with self.visitor(tls, host) as visitor:
             return await visitor.ask(request, bodiless=bodiless)
 
     async def quiet(self) -> None:
@@ -158,6 +164,7 @@ class Stage:
         proxy = self.proxy
         await until(lambda: not proxy.connections and not proxy.upstreams)
         await until(lambda: ":connect" not in repr(proxy.tasks))
+        await until(lambda: not self.server.arriving and ":handshake" not in repr(proxy.tasks))
         assert proxy.tally.held == 0
         entries = [*proxy.fleet.entries.values(), *self.removed]
         assert [entry for entry in entries if entry.in_flight or entry.held] == []
@@ -246,7 +253,7 @@ async def stage(**settings: Any) -> AsyncIterator[Stage]:  # noqa: ANN401 - sett
     async with Tasks("test") as tasks:
         chosen = ServeSettings(listen=Endpoint("127.0.0.1", 0), **settings)
         proxy = Proxy(chosen, registry, Forbidden(), tasks)  # type: ignore[arg-type] # it plays the registry
-        server = Server(proxy, chosen.listen)
+        server = Server(proxy, chosen.listen, Certificates.of(chosen))
         await server.start()
         await server.accept()
         proxy.loaded = True

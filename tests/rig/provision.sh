@@ -12,6 +12,7 @@ declare -A command_of=(
   [curl]=curl
   [docker.io]=dockerd
   [etcd-server]=etcd
+  [haproxy]=haproxy
   [iproute2]=ip
   [nginx]=nginx
   [nodejs]=node
