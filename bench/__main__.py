@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from typing import Final
 
-SUBCOMMANDS: Final = ("wake",)
+SUBCOMMANDS: Final = ("forward", "wake")
 
 
 def main() -> int:
