@@ -24,6 +24,7 @@ from bench.result import Result
 from bench.samples import Row, Rows
 from bench.scenarios import bodies, idle, latency, small, websocket, workers
 from bench.stage import raise_descriptor_limit
+from bench.surroundings import Surroundings
 from bench.targets import Target
 from tests.rig.run_folder import RunFolder, clear_dead_runs
 
@@ -119,7 +120,7 @@ def _measured(options: argparse.Namespace, found: Found) -> Result:
     cores = choose_cores()
     clear_dead_runs()
     folder = RunFolder()
-    rows = Rows()
+    rows, surroundings = Rows(), Surroundings()
     try:
         plan = Plan(
             folder=folder,
@@ -139,7 +140,7 @@ def _measured(options: argparse.Namespace, found: Found) -> Result:
         os.sched_setaffinity(0, cores.proxy | cores.others)
         folder.clear()
     targets = [target for name in options.only for target in SCENARIOS[name].targets(rows)]
-    return Result(found, cores, options.rounds, options.seconds, rows, targets)
+    return Result(found, cores, str(surroundings), options.rounds, options.seconds, rows, targets)
 
 
 def _need_parts(options: argparse.Namespace) -> None:

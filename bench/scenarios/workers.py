@@ -49,8 +49,8 @@ def measure(plan: Plan) -> list[Row]:
         runs = {name: partial(_run, stage, plan.seconds, server) for name, server in servers.items()}
         found = interleaved(NAME, plan.rounds, runs)
     rows = {name: Row(NAME, name, OURS, "request", samples) for name, samples in found.items()}
-    measured = "rate against 1 worker" if spare else "2 x CPU per request against 1 worker; no spare core for the load"
-    note = f"busiest worker did {rows[TWO].besides('busiest_share'):.0%}; gain: {measured}"
+    told = "by rate" if spare else "by CPU per request, for want of a core for the load"
+    note = f"the busier worker did {rows[TWO].besides('busiest_share'):.0%}; gain {told}"
     samples = tuple(replace(sample, besides=sample.besides | {"by_rate": float(spare)}) for sample in rows[TWO].samples)
     return [rows[ONE], replace(rows[TWO], samples=samples, note=note)]
 

@@ -13,6 +13,8 @@ declare -A command_of=(
   [docker.io]=dockerd
   [etcd-server]=etcd
   [iproute2]=ip
+  [nginx-light]=nginx
+  [wrk]=wrk
 )
 # System programs may be off an ordinary user's PATH.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
