@@ -29,7 +29,7 @@ class Panel:
     figure: Callable[[dict[str, Any]], float | None]
 
 
-_PANELS: Final = (
+PANELS: Final = (
     Panel("CPU per request, us (less is better)", "small", lambda row: row["cpu_us"]),
     Panel("p99 at 64 connections, ms (less is better)", "small", lambda row: row["p99_ms"]),
     Panel("p50 at a fixed rate, ms (less is better)", "latency", lambda row: row["p50_ms"]),
@@ -49,7 +49,7 @@ def draw(result: dict[str, Any], file: Path) -> None:
     # By name: it is no part of the development environment, where types are checked.
     import_module("matplotlib").use("agg")
     pyplot: Any = import_module("matplotlib.pyplot")
-    panels = [(panel, rows) for panel in _PANELS if (rows := _answers(panel, result["rows"]))]
+    panels = [(panel, rows) for panel in PANELS if (rows := answers(panel, result["rows"]))]
     columns = min(3, max(1, len(panels)))
     lines = -(-len(panels) // columns) or 1
     figure, axes = pyplot.subplots(lines, columns, figsize=(5.2 * columns, 3.6 * lines), squeeze=False)
@@ -64,7 +64,7 @@ def draw(result: dict[str, Any], file: Path) -> None:
     pyplot.close(figure)
 
 
-def _answers(panel: Panel, rows: list[dict[str, Any]]) -> list[tuple[str, str, float]]:
+def answers(panel: Panel, rows: list[dict[str, Any]]) -> list[tuple[str, str, float]]:
     """Variant, proxy and figure of each row that has one."""
     return [
         (row["variant"], row["proxy"], value)

@@ -136,4 +136,6 @@ def test_the_table_tells_what_is_missing_and_the_file_has_the_figures(processes:
     figures = json.loads(file.read_text())
     assert figures["missing"] == {"caddy": "apt-get install caddy"}
     assert proxies(figures) == [("300 connections", "gogeta")]
-    assert 0 < figures["rows"][0]["besides"]["kb_each"] < 200
+    [row] = figures["rows"]
+    assert row["besides"]["held"] == 300
+    assert 0 < row["besides"]["kb_each"] < 200
