@@ -19,7 +19,7 @@ from bench.usage import resident
 
 NAME: Final = "idle"
 _LONGEST: Final = 20
-"""Seconds of idleness: well below what a proxy keeps an idle connection for (gogeta 75 s), with time to open them all."""
+"""Seconds of idleness: with the time to open all, well below what a proxy keeps an idle connection (gogeta: 75 s)."""
 
 
 def measure(plan: Plan) -> list[Row]:
