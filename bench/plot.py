@@ -18,6 +18,8 @@ _COLOURS: Final = {
     "aiohttp": "#8d6e63",
     "direct": "#9e9e9e",
 }
+_WHOLE: Final = 100
+"""From here on a figure is shown without a fraction."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,11 @@ def draw(result: dict[str, Any], file: Path) -> None:
         _bars(place, panel, rows)
     about = result["machine"]
     figure.suptitle(f"gogeta {about.get('gogeta', '')} and its peers, one worker each, on {about['cpu']}", fontsize=11)
-    figure.tight_layout()
+    shown = [proxy for proxy in _COLOURS if any(row["proxy"] == proxy for row in result["rows"])]
+    patch: Any = import_module("matplotlib.patches").Patch
+    marks = [patch(color=_COLOURS[proxy], label=proxy) for proxy in shown]
+    figure.legend(handles=marks, loc="lower center", ncols=len(shown) or 1, frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, 0.05, 1, 1))
     figure.savefig(file, dpi=110, format="png")
     pyplot.close(figure)
 
@@ -80,9 +86,8 @@ def _bars(place: Any, panel: Panel, answers: list[tuple[str, str, float]]) -> No
     for variant, proxy, value in answers:
         at = variants.index(variant) + (proxies.index(proxy) - (len(proxies) - 1) / 2) * width
         place.bar(at, value, width * 0.92, color=_COLOURS.get(proxy, "#555555"))
-        place.text(at, value, f"{value:.3g}", ha="center", va="bottom", fontsize=6)
-        if variant == variants[0]:
-            place.text(at, 0, f" {proxy}", ha="center", va="bottom", fontsize=7, rotation=90, color="white")
+        shown = f"{value:,.0f}" if value >= _WHOLE else f"{value:.3g}"
+        place.text(at, value, shown, ha="center", va="bottom", fontsize=6)
     place.set_title(panel.title, fontsize=9)
     place.set_xticks(range(len(variants)), variants, fontsize=8)
     place.tick_params(axis="y", labelsize=7)
