@@ -16,6 +16,7 @@ from bench.usage import tree
 from tests.net.talk import until
 from tests.rig.missing import missing
 from tests.rig.programs import ProcessRack
+from tests.rig.run_folder import clear_dead_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = ("--rounds", "1", "--seconds", "1", "--rate", "200", "--slow-clients", "5", "--idle-connections", "300")
@@ -105,8 +106,26 @@ async def test_nothing_runs_on_when_it_is_interrupted(processes: ProcessRack, nu
     started = tree(bench.pid)
     bench.signal(number)
     assert bench.wait(timeout=20) == 130
-    assert [pid for pid in started if tree(pid)] == []
+    assert list(filter(runs, started)) == []
     assert "nothing is left running" in bench.stderr()
+
+
+async def test_what_a_killed_run_leaves_is_ended_by_the_next(processes: ProcessRack) -> None:
+    argv = ("-m", "bench", "forward", *PEERS, "--only", "small", "--seconds", "30")
+    bench = processes.python(*argv, cwd=ROOT, may_fail=True)
+    await until(lambda: {"nginx", "gogeta", "wrk"} <= names(bench.pid), limit=RUN)
+    started = tree(bench.pid)
+    bench.kill()
+    assert list(filter(runs, started)) != []
+    clear_dead_runs()
+    assert list(filter(runs, started)) == []
+
+
+def runs(pid: int) -> bool:
+    """Whether it is there and no zombie, which is for its parent to collect."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 def names(pid: int) -> set[str]:
