@@ -21,7 +21,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help
 help: ## this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The first Python that is new enough and can make a venv; else one message that says what to do.
 $(BIN)/python:
@@ -60,6 +60,11 @@ $(VENV)/dev.stamp: requirements/dev.txt pyproject.toml | $(BIN)/python
 .PHONY: venv
 venv: $(VENV)/dev.stamp ## the Python environment for development, in .venv
 
+$(VENV)/bench.stamp: requirements/bench.txt $(VENV)/dev.stamp
+	@echo "make: installing into $(VENV) (requirements/bench.txt)"
+	@$(PIP_INSTALL) --require-hashes -r requirements/bench.txt
+	@touch $@
+
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## style, types and the import contracts
 	$(BIN)/ruff check .
@@ -85,13 +90,20 @@ demo-docker: $(VENV)/dev.stamp ## the same on etcd and Docker (takes root; they 
 bench-wake: $(VENV)/dev.stamp ## how long a wake takes, phase by phase
 	$(BIN)/python -m bench wake
 
+.PHONY: bench-forward
+bench-forward: $(VENV)/bench.stamp ## what forwarding costs, beside other proxies (ARGS='--only small')
+	@tests/rig/provision.sh nginx-light wrk
+	$(BIN)/python -m bench forward --plot bench/forward.png $(ARGS)
+
 # The development set is resolved first and constrains the runtime set, so that one environment serves both.
-LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-  --no-emit-index-url --no-header --quiet --upgrade
+LOCKED := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet --upgrade
+LOCK := $(BIN)/uv pip compile pyproject.toml $(LOCKED)
 .PHONY: lock
 lock: $(VENV)/dev.stamp ## resolve the requirements anew (changes requirements/*.txt)
 	$(LOCK) --group dev -o requirements/dev.txt
 	$(LOCK) --group build -c requirements/dev.txt -o requirements/run.txt
+	$(BIN)/uv pip compile --group pyproject.toml:bench -c requirements/dev.txt $(LOCKED) -o requirements/bench.txt
+	@sed -i '1i # What draws the figures of a bench, on top of dev.txt. Made by `make lock`; do not edit.' requirements/bench.txt
 	@sed -i '1i # What the programs run on, plus the build backend. Made by `make lock`; do not edit.' requirements/run.txt
 	@sed -i '1i # What development needs, the programs included. Made by `make lock`; do not edit.' requirements/dev.txt
 

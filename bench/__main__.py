@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from typing import Final
 
-SUBCOMMANDS: Final = ("wake", "soak")
+SUBCOMMANDS: Final = ("forward", "wake", "soak")
 
 
 def main() -> int:

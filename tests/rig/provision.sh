@@ -14,8 +14,9 @@ declare -A command_of=(
   [etcd-server]=etcd
   [haproxy]=haproxy
   [iproute2]=ip
-  [nginx]=nginx
+  [nginx-light]=nginx
   [nodejs]=node
+  [wrk]=wrk
 )
 # System programs may be off an ordinary user's PATH.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin

@@ -87,7 +87,7 @@ def clear_dead_runs() -> None:
 
 def marked_processes(path: Path) -> Iterator[int]:
     """The ids of the processes that the run with this folder started, and of their descendants."""
-    mark = f"{MARK}={path}".encode()
+    mark, inside = f"{MARK}={path}".encode(), f"{path}/".encode()
     parents: dict[int, int] = {}
     marked: set[int] = set()
     for entry in Path("/proc").iterdir():
@@ -95,7 +95,10 @@ def marked_processes(path: Path) -> Iterator[int]:
             continue
         with contextlib.suppress(OSError, IndexError, ValueError):
             parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            if mark in (entry / "environ").read_bytes().split(b"\0"):
+            environment = (entry / "environ").read_bytes()
+            # nginx writes its title over its environment; the files that it was started with are in the title.
+            titled = b"=" not in environment and inside in (entry / "cmdline").read_bytes()
+            if titled or mark in environment.split(b"\0"):
                 marked.add(int(entry.name))
     # A container's processes have an environment of their own: they are found by their parent, the shim.
     for pid in parents:

@@ -1,0 +1,1 @@
+"""What is measured: one module for each, with ``NAME``, ``measure(plan) -> rows`` and ``targets(rows) -> targets``."""
