@@ -162,6 +162,9 @@ def answer(chance: random.Random, mark: int) -> Reply:
         data = mutated(chance, data, ANSWER_SEEDS)
     if chance.randrange(20) == 0:
         data = chance.choice(ANSWER_SEEDS)
+    if chance.randrange(12) == 0:
+        # One answer too many: it must cost the connection, and reach nobody.
+        data += chance.choice(ANSWER_SEEDS)
     ends = "end" if (not framing and chance.randrange(8)) or chance.randrange(8) == 0 else ""
     return Reply(data, ends if data else "")
 

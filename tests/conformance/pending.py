@@ -12,7 +12,8 @@ _HEAD_SIZE = "a head that began within a read is counted from its next read on, 
 _EMPTY_LINES = "empty lines are neither counted nor timed: each of them begins the head's deadline anew; net/parsing.py"
 
 SKIPS_LINE_ENDS: Final = True
-"""As long as that is so, the fuzz does not call it a finding again."""
+ENDS_CHUNKS_TWICE: Final = True
+"""As long as these are so, the fuzz does not call them findings again."""
 
 PENDING: Final[dict[str, str]] = {
     "RFC 9112 2.2 bare LF before the request line": _LEADING,

@@ -21,6 +21,7 @@ class Descriptor:
 
     def __init__(self) -> None:
         self._one, self._other = socket.socketpair()
+        self._more = False
 
     def fileno(self) -> int:
         """The number."""
@@ -31,6 +32,15 @@ class Descriptor:
         told = self._one.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)
         self._one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
         return struct.unpack("ii", told)[0] != 0
+
+    def waiting(self, *, more: bool) -> None:
+        """Let the kernel say that more bytes wait to be read, or none: what a proxy asks before it reuses."""
+        if more != self._more:
+            self._more = more
+            if more:
+                self._other.send(b"x")
+            else:
+                self._one.recv(1)
 
     def close(self) -> None:
         """Give both ends back."""
