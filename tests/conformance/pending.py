@@ -32,8 +32,12 @@ PENDING: Final[dict[str, str]] = {
 }
 
 _VERSION = "only 1.1 or not is asked of the parser, and llhttp takes 0.9 and 2.0 for versions; net/upstream.py"
-_EMPTY_BEFORE = "llhttp skips CR and LF before a status line, where nothing may stand (RFC 9112 section 2.2 is about requests)"
-_TWICE = "a second response in the same read ends the visitor's chunks a second time; net/upstream.py, on_message_complete"
+_EMPTY_BEFORE = (
+    "llhttp skips CR and LF before a status line, where nothing may stand (RFC 9112 section 2.2 is about requests)"
+)
+_TWICE = (
+    "a second response in the same read ends the visitor's chunks a second time; net/upstream.py, on_message_complete"
+)
 _EMPTY_BEHIND = "llhttp skips CR and LF behind a response in the same read, so nobody sees the surplus; net/upstream.py"
 
 PENDING_ANSWERS: Final[dict[str, str]] = {

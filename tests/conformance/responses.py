@@ -4,6 +4,8 @@ Each case stands as it is sent. ``reads`` is what the visitor reads in its stric
 chunked and without the ``Date`` that the proxy adds; how large the chunks are depends on how the bytes arrive.
 """
 
+# ruff: noqa: E501 - tables: a case is one line, as it is one message
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -43,7 +45,16 @@ def _same(section: str, data: bytes, request: bytes = GET, *, kept: bool = True)
     return Answer(section, data, data, request, kept=kept)
 
 
-def _reads(section: str, data: bytes, reads: bytes, request: bytes = GET, *, ends: str = "", kept: bool = True, over: bool = False) -> Answer:
+def _reads(
+    section: str,
+    data: bytes,
+    reads: bytes,
+    request: bytes = GET,
+    *,
+    ends: str = "",
+    kept: bool = True,
+    over: bool = False,
+) -> Answer:
     return Answer(section, data, reads, request, ends=ends, kept=kept, over=over)
 
 

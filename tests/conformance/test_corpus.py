@@ -40,7 +40,9 @@ def judge(case: Labelled, split: Splitting) -> None:
 
 
 @pytest.mark.parametrize("split", [whole, bytewise], ids=["whole", "byte by byte"])
-@pytest.mark.parametrize("case", [case for case in CASES if case.name not in PENDING_CORPUS], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.name not in PENDING_CORPUS], ids=lambda case: case.name
+)
 def test_case(case: Labelled, split: Splitting) -> None:
     judge(case, split)
 

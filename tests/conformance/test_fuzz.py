@@ -1,4 +1,4 @@
-"""A short round of the fuzz: the same inputs every time, and some of Hypothesis's own, which it makes small by itself."""
+"""A short round of the fuzz: the same inputs every time, and some of Hypothesis's, which makes them small by itself."""
 
 from __future__ import annotations
 
@@ -70,5 +70,3 @@ def test_it_finds_what_only_a_proxy_that_remembers_does(monkeypatch: pytest.Monk
     given = one(GET.replace(b"\r\n\r\n", b"\r\nX: a\r\n\r\n"))
     with Fuzz() as fuzz, pytest.raises(Finding):
         fuzz.check(given, one_by_one=False)
-
-

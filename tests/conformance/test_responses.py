@@ -26,7 +26,11 @@ def shown(message: Message) -> tuple[object, ...]:
 
 def order(message: Message) -> list[tuple[bytes, bytes]]:
     """The fields that were the tenant's, in their order."""
-    return [pair for pair in message.fields if pair[0].lower() not in (b"date", b"connection", b"transfer-encoding", b"content-length", b"trailer")]
+    return [
+        pair
+        for pair in message.fields
+        if pair[0].lower() not in (b"date", b"connection", b"transfer-encoding", b"content-length", b"trailer")
+    ]
 
 
 def judge(case: Answer, world: World, split: Splitting) -> None:
