@@ -52,7 +52,13 @@ class Case:
     @property
     def methods(self) -> list[bytes]:
         """Of the requests that are answered."""
-        return [message.start[0] if isinstance(message, Message) else message[0].encode() for message in self.messages]
+        read = [message.start[0] if isinstance(message, Message) else message[0].encode() for message in self.messages]
+        return [*read, b"HEAD"] if self.refuses_head else read
+
+    @property
+    def refuses_head(self) -> bool:
+        """Whether the first request is a HEAD and is refused: without content then."""
+        return bool(self.refused) and not self.read and self.data.startswith(b"HEAD ")
 
     @property
     def messages(self) -> list[Message | Brief]:
