@@ -32,8 +32,8 @@ class Case:
 
     A request is given briefly, or as the whole message in its strictest form, the proxy's own fields left out.
     ``refused``: then comes a refusal for one of these reasons (which one may depend on how the bytes arrive), and the
-    connection ends. ``closes``: it ends without one. ``waits``: more is waited for; ``partly`` then says what the tenant has read
-    of the request that has begun (method, target, body so far).
+    connection ends. ``closes``: it ends without one. ``waits``: more is waited for, and ``partly`` says what the tenant
+    has read of the request that has begun (method, target, body so far).
     """
 
     section: str
@@ -52,7 +52,13 @@ class Case:
     @property
     def methods(self) -> list[bytes]:
         """Of the requests that are answered."""
-        return [message.start[0] if isinstance(message, Message) else message[0].encode() for message in self.messages]
+        read = [message.start[0] if isinstance(message, Message) else message[0].encode() for message in self.messages]
+        return [*read, b"HEAD"] if self.refuses_head else read
+
+    @property
+    def refuses_head(self) -> bool:
+        """Whether the first request is a HEAD and is refused: without content then."""
+        return bool(self.refused) and not self.read and self.data.startswith(b"HEAD ")
 
     @property
     def messages(self) -> list[Message | Brief]:
@@ -63,8 +69,11 @@ class Case:
 def parsed(data: bytes) -> Message:
     """A request in its strictest form."""
     found = strictly.request(data)
-    assert found is not None and found[1] == len(data) and found[0].complete, data
-    return found[0]
+    assert found is not None, data
+    message, end = found
+    assert end == len(data), data
+    assert message.complete, data
+    return message
 
 
 def brief(message: Message) -> Brief:

@@ -10,9 +10,10 @@ import random
 import sys
 import time
 from dataclasses import replace
+from typing import Self
 
 from tests.conformance import mutation, trial
-from tests.conformance.mutation import Step, Trial
+from tests.conformance.mutation import Trial
 from tests.conformance.trial import Finding
 from tests.conformance.world import World
 
@@ -26,10 +27,14 @@ class Fuzz:
         self.warm = World()
         self.cold = World()
         self.trials = 0
-        self.messages = 0
+        self.reads = 0
         self.forwarded = 0
 
-    def __enter__(self) -> Fuzz:
+    def __str__(self) -> str:
+        """How much it was."""
+        return f"{self.trials} inputs, {self.reads} reads, {self.forwarded} requests forwarded"
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -39,7 +44,7 @@ class Fuzz:
     def check(self, given: Trial, *, one_by_one: bool) -> None:
         """Play and judge one input; ``one_by_one``: how the new proxy is fed. Raises Finding."""
         self.trials += 1
-        self.messages += len(given.steps)
+        self.reads += len(given.steps)
         self.cold.renew()
         warm = self.warm.run(trial.play(self.warm, given))
         trial.judge(given, warm)
@@ -77,30 +82,23 @@ def smaller(given: Trial, *, one_by_one: bool) -> Trial:
 
 
 def _candidates(given: Trial) -> list[Trial]:
-    found = []
-    for at in range(len(given.steps)):
-        found.append(_with(given, given.steps[:at] + given.steps[at + 1 :]))
+    found = [replace(given, steps=given.steps[:at] + given.steps[at + 1 :]) for at in range(len(given.steps))]
     for at, step in enumerate(given.steps):
-        lines = step.data.split(b"\r\n")
-        shorter = [b"\r\n".join(lines[:line] + lines[line + 1 :]) for line in range(len(lines)) if len(lines) > 1]
-        found += [
-            _with(given, [*given.steps[:at], Step(step.connection, data, step.settles), *given.steps[at + 1 :]])
-            for data in shorter
-            if data
-        ]
+        for data in _shorter(step.data):
+            steps = [*given.steps[:at], replace(step, data=data), *given.steps[at + 1 :]]
+            found.append(replace(given, steps=steps))
     for at, reply in enumerate(given.replies):
-        lines = reply.data.split(b"\r\n")
-        for line in range(len(lines)):
-            data = b"\r\n".join(lines[:line] + lines[line + 1 :])
-            if data:
-                found.append(
-                    replace(given, replies=[*given.replies[:at], replace(reply, data=data), *given.replies[at + 1 :]])
-                )
+        for data in _shorter(reply.data):
+            replies = [*given.replies[:at], replace(reply, data=data), *given.replies[at + 1 :]]
+            found.append(replace(given, replies=replies))
     return found
 
 
-def _with(given: Trial, steps: list[Step]) -> Trial:
-    return replace(given, steps=steps)
+def _shorter(data: bytes) -> list[bytes]:
+    """Without one of its lines."""
+    lines = data.split(b"\r\n")
+    joined = [b"\r\n".join(lines[:line] + lines[line + 1 :]) for line in range(len(lines))]
+    return [less for less in joined if less]
 
 
 def show(given: Trial) -> str:
@@ -112,6 +110,12 @@ def show(given: Trial) -> str:
     return "\n".join([*steps, *replies, f"  visitors end: {given.ends}"])
 
 
+def say(text: str) -> None:
+    """To whoever waits for it."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def main() -> int:
     """Fuzz for some minutes."""
     parser = argparse.ArgumentParser(prog="python -m tests.conformance.fuzz", description=__doc__)
@@ -121,7 +125,7 @@ def main() -> int:
     options = parser.parse_args()
     seed = random.randrange(1 << 40) if options.seed is None else options.seed
     begun = told = time.monotonic()
-    print(f"first seed {seed}")
+    say(f"first seed {seed}")
     fuzz = Fuzz()
     while time.monotonic() < begun + 60 * options.minutes:
         given = mutation.trial(random.Random(seed))
@@ -129,28 +133,25 @@ def main() -> int:
         try:
             fuzz.check(given, one_by_one=one_by_one)
         except Finding as finding:
-            print(f"seed {seed}: {finding}\n{show(given)}")
+            say(f"seed {seed}: {finding}\n{show(given)}")
             alone = once(given, one_by_one=one_by_one)
             if alone is None:
-                print("not found again by a proxy that has not seen the inputs before it")
+                say("not found again by a proxy that has not seen the inputs before it")
             else:
                 given = smaller(given, one_by_one=one_by_one)
-                print(f"smaller: {once(given, one_by_one=one_by_one)}\n{show(given)}")
+                say(f"smaller: {once(given, one_by_one=one_by_one)}\n{show(given)}")
             return 1
         except BaseException:
-            print(f"seed {seed}\n{show(given)}")
+            say(f"seed {seed}\n{show(given)}")
             raise
         seed += 1
         if options.once:
             break
         if time.monotonic() > told + _REPORT_SECONDS:
             told = time.monotonic()
-            print(
-                f"{told - begun:.0f} s: {fuzz.trials} inputs, {fuzz.messages} reads, {fuzz.forwarded} requests forwarded",
-                flush=True,
-            )
+            say(f"{told - begun:.0f} s: {fuzz}")
     with fuzz:
-        print(f"nothing found in {fuzz.trials} inputs, {fuzz.messages} reads, {fuzz.forwarded} requests forwarded")
+        say(f"nothing found in {fuzz}")
     return 0
 
 

@@ -120,8 +120,8 @@ ANSWER_FRAMINGS = (
     (b"", b""),
 )
 MALICE = (
-    b"\r", b"\n", b"\r\n", b"\0", b" ", b"\t", b":", b",", b";", b"=", b'"', b"\x0b", b"\x7f", b"\x80", b"\xff", b"0", b"1",
-    b"\r\n ", b"\r\n\r\n", b"x", b"-", b"+", b"_", b"#", b"%",
+    b"\r", b"\n", b"\r\n", b"\0", b" ", b"\t", b":", b",", b";", b"=", b'"', b"\x0b", b"\x7f", b"\x80", b"\xff",
+    b"0", b"1", b"\r\n ", b"\r\n\r\n", b"x", b"-", b"+", b"_", b"#", b"%",
 )  # fmt: skip
 ENDS = (b"\n", b"\r", b"\r\r\n", b"\n\r", b"", b" \r\n", b"\r\n\r\n", b"\r\n ")
 _NUMBER = re.compile(rb"(?<=[: \n])[0-9a-fA-F]{1,4}(?=[\r;])")
@@ -201,6 +201,9 @@ def answer(chance: random.Random, mark: int) -> Reply:
         data = mutated(chance, data, ANSWER_SEEDS)
     if chance.randrange(20) == 0:
         data = chance.choice(ANSWER_SEEDS)
+    if chance.randrange(12) == 0:
+        # One answer too many: it must cost the connection, and reach nobody.
+        data += chance.choice(ANSWER_SEEDS)
     ends = "end" if (not framing and chance.randrange(8)) or chance.randrange(8) == 0 else ""
     return Reply(data, ends if data else "")
 
@@ -276,9 +279,9 @@ def _number(chance: random.Random, data: bytes, _: Sequence[bytes]) -> bytes:
     old = match[0]
     new = chance.choice(
         (
-            b"+" + old, b"-" + old, b"0" + old, b"0x" + old, old + b" ", b" " + old, old + b"," + old, old + b"0", old + b".0",
-            b"%x" % (int(old, 16) + 1), b"%x" % max(0, int(old, 16) - 1), b"ffffffffffffffff", b"18446744073709551617", b"", b"\t" + old,
-            old + b";", old + b"_0", old + b"\t",
+            b"+" + old, b"-" + old, b"0" + old, b"0x" + old, b" " + old, b"\t" + old, b"",
+            old + b" ", old + b"\t", old + b"," + old, old + b"0", old + b".0", old + b";", old + b"_0",
+            b"%x" % (int(old, 16) + 1), b"%x" % max(0, int(old, 16) - 1), b"f" * 16, b"18446744073709551617",
         )
     )  # fmt: skip
     return data[: match.start()] + new + data[match.end() :]
@@ -297,7 +300,10 @@ def _truncate(chance: random.Random, data: bytes, _: Sequence[bytes]) -> bytes:
     return data[: _place(chance, data)]
 
 
-STROKES = (_insert, _insert, _replace, _replace, _delete, _flip_case, _line_end, _line_end, _lines, _lines, _add_field, _number, _number, _splice, _tail, _truncate)  # fmt: skip
+STROKES = (
+    *(_insert, _replace, _line_end, _lines, _number) * 2,
+    *(_delete, _flip_case, _add_field, _splice, _tail, _truncate),
+)
 
 
 def _another(chance: random.Random, before: bytes) -> bytes:

@@ -11,10 +11,15 @@ _OVERHEAD = (
 _HEAD_SIZE = "a head that began within a read is counted from its next read on, so it may be twice too long"
 _EMPTY_LINES = "empty lines are neither counted nor timed: each of them begins the head's deadline anew; net/parsing.py"
 
+_HEAD_CONTENT = "refusals before there is an exchange do not look at the method; net/downstream.py, refuse"
+
 SKIPS_LINE_ENDS: Final = True
-"""As long as that is so, the fuzz does not call it a finding again."""
+ENDS_CHUNKS_TWICE: Final = True
+"""As long as these are so, the fuzz does not call them findings again."""
 
 PENDING: Final[dict[str, str]] = {
+    "RFC 9110 9.3.2 HEAD without a Host": _HEAD_CONTENT,
+    "RFC 9110 9.3.2 HEAD with an expectation": _HEAD_CONTENT,
     "RFC 9112 2.2 bare LF before the request line": _LEADING,
     "RFC 9112 2.2 bare CR before the request line": _LEADING,
     "RFC 9112 2.2 bare LF between requests": _LEADING,

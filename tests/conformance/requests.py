@@ -3,6 +3,8 @@
 Each case stands as it is sent: no helper hides a byte. What must pass unchanged is in passing.py.
 """
 
+# ruff: noqa: E501 - tables: a case is one line, as it is one message
+
 from __future__ import annotations
 
 from gogeta.core.refusal import Reason
@@ -462,6 +464,9 @@ CONNECTION = (
     passed("RFC 9112 6.3 a request that is a body", _post(b"Content-Length: 27\r\n", b"GET /no HTTP/1.1\r\nHost: a\r\n"), ("POST", "/", b"GET /no HTTP/1.1\r\nHost: a\r\n")),
     passed("RFC 9112 6.3 a request in a chunk", _chunks(b"1b\r\nGET /no HTTP/1.1\r\nHost: a\r\n\r\n0\r\n\r\n"), ("POST", "/", b"GET /no HTTP/1.1\r\nHost: a\r\n")),
     Case("RFC 9110 15.5.5 an unknown host costs no connection", b"GET / HTTP/1.1\r\nHost: nobody.test\r\n\r\n", refused=(UNKNOWN,), stays=True),
+    Case("RFC 9110 9.3.2 HEAD of an unknown host", b"HEAD / HTTP/1.1\r\nHost: nobody.test\r\n\r\n", refused=(UNKNOWN,), stays=True),
+    refused("RFC 9110 9.3.2 HEAD without a Host", b"HEAD / HTTP/1.1\r\n\r\n", NO_HOST),
+    refused("RFC 9110 9.3.2 HEAD with an expectation", b"HEAD / HTTP/1.1\r\n" + HOST + b"Expect: x\r\n\r\n", Reason.EXPECTATION),
     refused("RFC 9110 15.5.5 an unknown host, and close", b"GET / HTTP/1.1\r\nHost: nobody.test\r\nConnection: close\r\n\r\n", UNKNOWN),
 )  # fmt: skip
 

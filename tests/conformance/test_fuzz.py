@@ -1,4 +1,4 @@
-"""A short round of the fuzz: the same inputs every time, and some of Hypothesis's own, which it makes small by itself."""
+"""A short round of the fuzz: the same inputs every time, and some of Hypothesis's, which makes them small by itself."""
 
 from __future__ import annotations
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from tests.conformance import oracle, strictly
 from tests.conformance.case import brief
 from tests.conformance.mutation import Trial
+from tests.conformance.pending import ENDS_CHUNKS_TWICE
 from tests.conformance.strictly import Message
 from tests.conformance.wire import Wire
-from tests.conformance.world import DATE, World, bytewise
+from tests.conformance.world import DATE, World, bytewise, whole
 
 REFUSED = ("refused",)
 _OUR_ID = re.compile(rb"[0-9a-f]+-[0-9a-f]+-[0-9a-f]+").fullmatch
@@ -38,8 +39,6 @@ class Played:
     read: list[list[Message]]
     answers: list[list[Message]]
     over: list[bool]
-    broken: list[bool]
-    tunnel: list[bool]
 
 
 def _is_ours(message: Message) -> bool:
@@ -65,6 +64,8 @@ def _answers(wire: Wire, methods: list[bytes]) -> list[Message]:
             assert found is not None
             message, end = found
         at = end
+        while ENDS_CHUNKS_TWICE and message.chunked and data.startswith(b"0\r\n\r\n", at):
+            at += 5
         if message.status == 101:
             read.append(message)
             break
@@ -80,46 +81,41 @@ async def play(world: World, trial: Trial, *, one_by_one: bool = False) -> Playe
     await world.loop.settle()
     world.forget()
     world.answering = lambda message: trial.reply(message.start[1])
-    if one_by_one:
-        world.tenant_splits = bytewise
-    wires: list[Wire | None] = [None] * len(trial.peers)
+    split = world.tenant_splits = bytewise if one_by_one else whole
+    wires: dict[int, Wire] = {}
     for step in trial.steps:
-        wire = wires[step.connection]
+        wire = wires.get(step.connection)
         if wire is None:
             wire = wires[step.connection] = world.visitor(trial.peers[step.connection])
-        if one_by_one:
-            for at in range(len(step.data)):
-                wire.feed(step.data[at : at + 1])
-        else:
-            wire.feed(step.data)
+        for piece in split(step.data):
+            wire.feed(piece)
         if step.settles:
             await world.loop.settle()
     await world.loop.settle()
     if trial.ends:
-        for wire in wires:
-            if wire is not None:
-                wire.end()
+        for wire in wires.values():
+            wire.end()
         await world.loop.settle()
+    played = [_played(world, trial, number, wires.get(number)) for number in range(len(trial.peers))]
+    for wire in wires.values():
+        wire.reset()
+    await world.loop.settle()
+    return Played(*map(list, zip(*played, strict=True)))
+
+
+def _played(world: World, trial: Trial, number: int, wire: Wire | None) -> tuple[list[Message], list[Message], bool]:
     for behind in world.behind:
         if behind.error is not None:
             raise Finding(f"the tenant reads {behind.error}: {bytes(behind.wire.sent)!r}")
-    played = Played([], [], [], [], [])
-    for number, wire in enumerate(wires):
-        methods = [request.method.encode() for request in trial.heard[number]]
-        peer = trial.peers[number].encode()
-        read = [message for message in world.heard if message.values(b"x-forwarded-for")[0].split(b", ")[-1] == peer]
-        played.read.append(read)
-        try:
-            played.answers.append([] if wire is None else _answers(wire, methods))
-        except strictly.Malformed as error:
-            raise Finding(f"a visitor reads {error}: {bytes(wire.sent) if wire else b''!r}") from None
-        played.over.append(wire is None or wire.over)
-        played.broken.append(wire is not None and wire.broken)
-    for wire in wires:
-        if wire is not None:
-            wire.reset()
-    await world.loop.settle()
-    return played
+    peer = trial.peers[number].encode()
+    read = [message for message in world.heard if message.values(b"x-forwarded-for")[0].split(b", ")[-1] == peer]
+    if wire is None:
+        return read, [], True
+    methods = [request.method.encode() for request in trial.heard[number]]
+    try:
+        return read, _answers(wire, methods), wire.over
+    except strictly.Malformed as error:
+        raise Finding(f"a visitor reads {error}: {bytes(wire.sent)!r}") from None
 
 
 def judge(trial: Trial, played: Played) -> None:

@@ -21,6 +21,7 @@ class Descriptor:
 
     def __init__(self) -> None:
         self._one, self._other = socket.socketpair()
+        self._more = False
 
     def fileno(self) -> int:
         """The number."""
@@ -30,7 +31,17 @@ class Descriptor:
         """Whether it has been told to end with a reset since this was asked last."""
         told = self._one.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)
         self._one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
-        return struct.unpack("ii", told)[0] != 0
+        switched_on: int = struct.unpack("ii", told)[0]
+        return switched_on != 0
+
+    def waiting(self, *, more: bool) -> None:
+        """Let the kernel say that more bytes wait to be read, or none: what a proxy asks before it reuses."""
+        if more != self._more:
+            self._more = more
+            if more:
+                self._other.send(b"x")
+            else:
+                self._one.recv(1)
 
     def close(self) -> None:
         """Give both ends back."""
@@ -162,7 +173,10 @@ class MemoryLoop(asyncio.SelectorEventLoop):
         self.on_connect: Callable[[Wire], None] = lambda _: None
 
     async def create_connection(  # type: ignore[override] # only what the product asks for
-        self, protocol_factory: Callable[[], asyncio.BaseProtocol], *where: Any, **more: Any
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        *where: Any,  # noqa: ANN401 - asyncio's own signature is as wide
+        **more: Any,  # noqa: ANN401 - ditto
     ) -> tuple[Wire, asyncio.BaseProtocol]:
         """Connected at once."""
         protocol = protocol_factory()
@@ -174,7 +188,7 @@ class MemoryLoop(asyncio.SelectorEventLoop):
         """Wait until nothing happens any more without new bytes or time."""
         ready: Any = self._ready  # type: ignore[attr-defined] # what is about to run: no public way to ask
         await asyncio.sleep(0)
-        while ready:
+        while ready:  # noqa: ASYNC110 - there is no event: it is the loop itself that is waited for
             await asyncio.sleep(0)
 
     def close(self) -> None:

@@ -184,7 +184,10 @@ class Behind:
             self._tunnel = True
         # Who ends behind this answer reads no request that comes before the proxy has heard of the end.
         self._deaf = bool(reply.ends)
-        for piece in self._world.tenant_splits(reply.data):
+        pieces = list(self._world.tenant_splits(reply.data))
+        for left, piece in zip(range(len(pieces) - 1, -1, -1), pieces, strict=True):
+            # All of it was sent at once: what is not fed yet waits in the kernel.
+            self._world.loop.descriptor.waiting(more=left > 0)
             self.wire.feed(piece)
         if reply.ends == "end":
             self.wire.end()
