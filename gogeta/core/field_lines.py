@@ -51,7 +51,11 @@ class FieldLines:
         name, colon, value = line.partition(b":")
         if not colon or (name not in self._kinds and not is_token(name)) or not _is_value(value):
             return None
-        field = self.field(name, value.strip(b" \t"))
+        # A tab around a value is allowed, and llhttp takes it for one in the value where it counts most.
+        value = value.strip(b" ")
+        if value[:1] == b"\t" or value[-1:] == b"\t":
+            return None
+        field = self.field(name, value)
         self._known.learn(line, field)
         return field
 

@@ -172,9 +172,22 @@ class RequestHead:
             return mode == b"navigate" and self.field(b"sec-fetch-dest") in (b"document", b"iframe", b"frame", b"")
         return b"text/html" in self.field(b"accept")
 
-    def serialise(self, method: bytes, target: bytes, own: bytes) -> bytes:
-        """The head for the upstream; ``own`` are our own fields, serialised."""
-        return b"".join((method, b" ", target, b" HTTP/1.1\r\n", self.lines, own, self.ends))
+    def serialise(self, method: bytes, target: bytes, forwarding: bytes, request_id: bytes) -> bytes:
+        """The head for the upstream; ``forwarding`` are the forwarding fields, serialised."""
+        return b"".join(
+            (
+                method,
+                b" ",
+                target,
+                b" HTTP/1.1\r\n",
+                self.lines,
+                forwarding,
+                b"X-Request-Id: ",
+                request_id,
+                b"\r\n",
+                self.ends,
+            )
+        )
 
 
 def judge_target(method: bytes, target: bytes) -> tuple[bytes, bytes | None]:

@@ -124,7 +124,9 @@ class ResponseHead:
                 pieces.append(b"Connection: keep-alive\r\n")
         if via:
             pieces.append(via)
-        self.reusable = reusable and not self.until_close and status != SWITCHING
+        # What HEAD is told without a length would end with its connection for GET: whether it goes on is not known.
+        unframed = self.until_close or (method == b"HEAD" and length is None and not coding)
+        self.reusable = reusable and status != SWITCHING and (not unframed or status in _BODILESS)
         self.lines = b"".join(pieces)
 
     def serialise(self, date: bytes) -> bytes:

@@ -159,19 +159,8 @@ class Proxy:
         exchange.entry = entry
         entry.in_flight += 1
         self.activity.touch(entry)
-        exchange.serialised = b"".join(
-            (
-                exchange.method,
-                b" ",
-                exchange.target,
-                b" HTTP/1.1\r\n",
-                head.lines,
-                downstream.forwarding(head),
-                b"X-Request-Id: ",
-                exchange.request_id,
-                b"\r\n",
-                head.ends,
-            )
+        exchange.serialised = head.serialise(
+            exchange.method, exchange.target, downstream.forwarding(head), exchange.request_id
         )
         if entry.meeting is Meeting.FORWARD:
             self.forward(exchange, entry)

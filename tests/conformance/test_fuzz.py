@@ -39,7 +39,7 @@ def one(*data: bytes) -> Trial:
 
 def test_it_finds_a_request_that_nobody_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     serialise = RequestHead.serialise
-    monkeypatch.setattr(RequestHead, "serialise", lambda head, more: serialise(head, more) + GET)
+    monkeypatch.setattr(RequestHead, "serialise", lambda head, *more: serialise(head, *more) + GET)
     assert "bytes behind a request" in str(once(one(GET), one_by_one=False))
 
 
@@ -47,8 +47,8 @@ def test_it_finds_a_field_of_another_request(monkeypatch: pytest.MonkeyPatch) ->
     serialise = RequestHead.serialise
     kept: list[bytes] = []
 
-    def remembering(head: RequestHead, forwarding: bytes) -> bytes:
-        kept.append(serialise(head, forwarding))
+    def remembering(head: RequestHead, *more: bytes) -> bytes:
+        kept.append(serialise(head, *more))
         return kept[0]
 
     monkeypatch.setattr(RequestHead, "serialise", remembering)
@@ -61,10 +61,11 @@ def test_it_finds_what_only_a_proxy_that_remembers_does(monkeypatch: pytest.Monk
     serialise = RequestHead.serialise
     seen: set[bytes] = set()
 
-    def remembering(head: RequestHead, forwarding: bytes) -> bytes:
-        spoiled = head.target in seen
-        seen.add(head.target)
-        return serialise(head, forwarding).replace(b"X: a", b"X: b") if spoiled else serialise(head, forwarding)
+    def remembering(head: RequestHead, method: bytes, target: bytes, *more: bytes) -> bytes:
+        spoiled = target in seen
+        seen.add(target)
+        said = serialise(head, method, target, *more)
+        return said.replace(b"X: a", b"X: b") if spoiled else said
 
     monkeypatch.setattr(RequestHead, "serialise", remembering)
     given = one(GET.replace(b"\r\n\r\n", b"\r\nX: a\r\n\r\n"))

@@ -15,11 +15,13 @@ from typing import Any, Self, TypeVar
 
 import h11
 
+from gogeta.core.forwarding import Forwarding
 from gogeta.domain.state import TenantRecord
 from gogeta.domain.upstreams import Endpoint, Forbidden
 from gogeta.kit.tasks import Tasks
 from gogeta.net.downstream import DownstreamConnection
 from gogeta.net.forwarder import Proxy
+from gogeta.net.listener import Listener
 from gogeta.net.server import Server
 from gogeta.settings import ServeSettings
 from tests.conformance import strictly
@@ -259,6 +261,7 @@ class World:
         self.proxy = Proxy(chosen, registry, Forbidden(), self._tasks)  # type: ignore[arg-type] # it plays the registry
         self.proxy.loaded = True
         self.proxy.date = DATE
+        self._listener = Listener(Forwarding(chosen.listen.port, chosen.trusted_proxies))
         stage = Stage(self.proxy, Server(self.proxy, chosen.listen), registry)
         if self._record is None:
             stage.declare("acme", endpoint=Endpoint("192.0.2.9", 80), hosts=self._hosts)
@@ -292,7 +295,7 @@ class World:
     def visitor(self, peer: str = STRANGER) -> Wire:
         """A visitor connects. Only while the loop runs."""
         self._port = 1024 + (self._port - 1023) % 60000
-        wire = Wire(self.loop, DownstreamConnection(self.proxy), (peer, self._port))
+        wire = Wire(self.loop, DownstreamConnection(self.proxy, self._listener), (peer, self._port))
         self._visitors.append(wire)
         return wire
 

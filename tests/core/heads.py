@@ -43,6 +43,7 @@ def head(line: str = "GET / 1.1", more: str = "", *, host: str | None = "a.test"
 
 
 def sent(judged: Judged) -> list[str]:
-    """The lines of what is sent on, without forwarding fields."""
-    text = judged.head.serialise(judged.method, judged.target, b"").decode("latin-1")
-    return text.removesuffix("\r\n\r\n").split("\r\n")
+    """The lines of what is sent on, without forwarding fields and the request's id."""
+    text = judged.head.serialise(judged.method, judged.target, b"", b"id").decode("latin-1")
+    assert text.count("X-Request-Id: id\r\n") == 1
+    return text.replace("X-Request-Id: id\r\n", "").removesuffix("\r\n\r\n").split("\r\n")
