@@ -269,6 +269,16 @@ class ServeSettings(RegistrySettings):
     drain_timeout: float = duration(
         30.0, help="After SIGTERM: how long exchanges in flight may go on.", section="Timeouts"
     )
+    drain_delay: float = duration(
+        0.0,
+        help="After SIGTERM: how long visitors are still let in while /readyz says 503, so that load balancers notice.",
+        section="Timeouts",
+    )
+    handover_timeout: float = duration(
+        60.0,
+        help="After SIGHUP: how long the new version may take to be ready; then the old one stays.",
+        section="Timeouts",
+    )
     trusted_proxies: tuple[Network, ...] = option(
         (),
         help="Networks of proxies in front whose X-Forwarded-* and Forwarded fields are believed, "

@@ -29,11 +29,6 @@ def serve(settings: Settings) -> int:
     Each setting is taken from its flag, else from its variable, else from the
     file's table [gogeta], else from the file's top level, else its default.
     """  # noqa: D301 - \b is click's
-    serving = settings[ServeSettings]
-    if serving.workers > 1:
-        from gogeta.workers.supervisor import run_workers  # noqa: PLC0415 - ditto
+    from gogeta.workers.serving import run  # noqa: PLC0415 - the whole data plane; help and mistakes need none of it
 
-        return run_workers(serving)
-    from gogeta.app import run_serve  # noqa: PLC0415 - the whole data plane; help and mistakes need none of it
-
-    return run_serve(serving)
+    return run(settings[ServeSettings])
