@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 import uvloop
 from prometheus_client import CollectorRegistry
 
+from gogeta.admin.ending import announce_end
 from gogeta.admin.metrics import ProxyCollector
 from gogeta.domain.state import Member
 from gogeta.domain.tenant import Tenant
@@ -37,19 +38,13 @@ from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.opening import open_store
 from gogeta.registry.registry import Registry
 from gogeta.registry.store import RegistryUnavailableError, Store
-from gogeta.settings import ServeSettings
+from gogeta.settings import ADMIN, HTTP, LISTENERS, ServeSettings
 
 logger = logging.getLogger(__name__)
 
 
 ROUTES_PATIENCE: Final = 1.0
 """Seconds to wait for the routes before visitors are served; after that they are told to come again."""
-
-
-HTTP: Final = "http"
-ADMIN: Final = "admin"
-LISTENERS: Final = (HTTP, ADMIN)
-"""Names of the listeners, as a service manager gives them too."""
 
 
 class Controller(Protocol):
@@ -100,7 +95,7 @@ class Place(Protocol):
         ...
 
     def sockets(self) -> Mapping[str, Sequence[socket.socket]]:
-        """Sockets that listen already, by name of listener; where there are none, the proxy takes the address itself."""
+        """Sockets that listen already, by name of listener; without one the proxy takes the address itself."""
         ...
 
     async def may_accept(self, loading: asyncio.Future[None], stopping: asyncio.Future[Any]) -> None:
@@ -166,20 +161,6 @@ class Alone:
             await self._site.stop()
 
 
-def wanted(settings: ServeSettings) -> dict[str, tuple[str, Endpoint]]:
-    """Each listener's name, its setting and its address."""
-    return {HTTP: ("listen", settings.listen), ADMIN: ("admin", settings.admin)}
-
-
-async def announce_end(site: AdminSite, delay: float) -> None:
-    """Say that we are about to end, and leave load balancers ``delay`` seconds to notice while we serve on."""
-    site.ready("draining", "this process is shutting down")
-    notify.stopping()
-    if delay:
-        logger.info("not ready any more; listening on for %.0f s", delay)
-        await asyncio.sleep(delay)
-
-
 def run_up(
     settings: ServeSettings,
     tenants: Sequence[Tenant] | None,
@@ -215,7 +196,7 @@ async def serve(
     controllers: Sequence[tuple[Controller, Any]] = (),
     started: Callable[[Running], None] = lambda _: None,
 ) -> int:
-    """Serve until ``stop``, or until the place says so; 0 when everything in flight had finished, 1 when some was cut."""
+    """Serve until ``stop`` or the place says so; 0 when everything in flight had finished, 1 when some was cut."""
     store = open_store(settings)
     metrics = CollectorRegistry()
     site = AdminSite(settings.admin, place.metrics(metrics), "gogeta")

@@ -294,3 +294,14 @@ class ServeSettings(RegistrySettings):
         "a tenth of its idle timeout if that is less.",
         section="Timeouts",
     )
+
+
+HTTP: Final = "http"
+ADMIN: Final = "admin"
+LISTENERS: Final = (HTTP, ADMIN)
+"""Names of the listeners, as a service manager gives them too."""
+
+
+def listeners(settings: ServeSettings) -> dict[str, tuple[str, Endpoint]]:
+    """Each listener's name, its setting and its address."""
+    return {HTTP: ("listen", settings.listen), ADMIN: ("admin", settings.admin)}

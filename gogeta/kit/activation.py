@@ -74,5 +74,5 @@ def _socket(number: int, label: str) -> socket.socket:
             f"descriptor {number} ({label!r}), passed by the service manager, is no listening TCP socket",
             hint="use ListenStream=HOST:PORT, and Accept=no, in its .socket unit",
         )
-    passed.setblocking(False)
+    passed.settimeout(0.0)
     return passed

@@ -32,7 +32,7 @@ class Channel:
 
     def __init__(self, end: socket.socket) -> None:
         """``end`` is closed with the channel."""
-        end.setblocking(False)
+        end.settimeout(0.0)
         self._end = end
 
     def fileno(self) -> int:
@@ -46,7 +46,7 @@ class Channel:
         except (BlockingIOError, ConnectionError):
             return False
         except OSError as error:
-            logger.error("a message to another process of ours could not be sent: %s", error)
+            logger.warning("a message to another process of ours could not be sent: %s", error)
             return False
         return True
 

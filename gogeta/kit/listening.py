@@ -148,7 +148,7 @@ def _socket(family: socket.AddressFamily) -> socket.socket:
     if family == socket.AF_INET6:
         # IPv4 has a socket of its own.
         made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    made.setblocking(False)
+    made.settimeout(0.0)
     return made
 
 
@@ -156,5 +156,5 @@ def adopt(number: int) -> socket.socket:
     """A socket of a process before this one, from its descriptor; no child of ours inherits it unasked."""
     os.set_inheritable(number, False)  # noqa: FBT003 - os's signature
     adopted = socket.socket(fileno=number)
-    adopted.setblocking(False)
+    adopted.settimeout(0.0)
     return adopted

@@ -36,5 +36,5 @@ def _tell(*lines: str) -> None:
     # A name beginning with @ is in the kernel's abstract namespace.
     place = "\0" + address[1:] if address.startswith("@") else address
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as to:
-        to.setblocking(False)
+        to.settimeout(0.0)
         to.sendto("\n".join(lines).encode(), place)

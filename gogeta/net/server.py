@@ -121,7 +121,7 @@ class Server:
                     visitor, _ = each.accept()
                 except OSError:
                     break
-                visitor.setblocking(False)
+                visitor.settimeout(0.0)
                 await loop.connect_accepted_socket(self._connection, visitor)
         listening.close(sockets)
 

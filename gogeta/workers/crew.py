@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from gogeta.admin.reports import GO, PREPARED, RETIRE, SERVING, decode, encode
-from gogeta.app import ADMIN
 from gogeta.kit.backoff import Backoff
 from gogeta.kit.channel import Channel
 from gogeta.kit.clock import monotonic
 from gogeta.kit.listening import adopt
 from gogeta.kit.tasks import Tasks, first_of
+from gogeta.settings import ADMIN
 from gogeta.workers import relaunch
 from gogeta.workers.listeners import Listeners
 from gogeta.workers.member import Worker
@@ -36,6 +36,10 @@ GRACE_SECONDS: Final = 5.0
 
 GO_SECONDS: Final = 5.0
 """From the word to the first visitor, at most; who is later is late, and kept."""
+
+
+class WorkerEnded(OSError):
+    """A worker that should have come to serve has ended."""
 
 
 class Crew:
@@ -77,18 +81,15 @@ class Crew:
         for number in range(self.plan.workers):
             self._keep(number)
 
-    async def prepare(self) -> str:
-        """Start all workers as successors: all is there, and no visitor is let in. What went wrong; empty for nothing.
+    async def prepare(self) -> None:
+        """Start all workers as successors: all is there, and no visitor is let in.
 
-        Raises OSError where no process can be started.
+        Raises OSError when one cannot be started, and WorkerEnded when one ends.
         """
         workers = [self._spawn(number, successor=True) for number in range(self.plan.workers)]
         for worker in workers:
             if not await self._reaches(worker, PREPARED):
-                return (
-                    f"worker {worker.number} of the new version ended with status {worker.status} before it was ready"
-                )
-        return ""
+                raise WorkerEnded(f"worker {worker.number} ended with status {worker.status} before it was ready")
 
     async def go(self) -> None:
         """Let the prepared ones serve, and keep them running from now on; returns when they do, or soon."""

@@ -84,7 +84,7 @@ class Listeners:
         return {name: (each.endpoint.host, each.endpoint.port) for name, each in self._by_name.items()}
 
     def copies(self, name: str) -> list[socket.socket]:
-        """Further descriptors of a listener's sockets, for whoever closes them when it has done; none if there is none."""
+        """Further descriptors of a listener's sockets, for whoever closes them; none if there is no such one."""
         return [each.dup() for each in self._by_name[name].sockets] if name in self._by_name else []
 
     def close(self, *, but: Listeners | None = None) -> None:

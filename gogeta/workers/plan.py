@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from gogeta import __version__
-from gogeta.app import wanted
-from gogeta.settings import ServeSettings
+from gogeta.settings import ServeSettings, listeners
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,8 @@ class Plan:
             version=__version__,
             workers=settings.workers,
             listeners=tuple(
-                (name, setting, endpoint.host, endpoint.port) for name, (setting, endpoint) in wanted(settings).items()
+                (name, setting, endpoint.host, endpoint.port)
+                for name, (setting, endpoint) in listeners(settings).items()
             ),
             drain_timeout=settings.drain_timeout,
             drain_delay=settings.drain_delay,
@@ -50,7 +50,8 @@ class Plan:
         """A plan from its plain values, whichever version wrote them."""
         known = {field.name for field in dataclasses.fields(cls)}
         plan = cls(**{name: value for name, value in values.items() if name in known})
-        return dataclasses.replace(plan, listeners=tuple(tuple(listener) for listener in plan.listeners))
+        listeners = tuple((name, setting, host, port) for name, setting, host, port in plan.listeners)
+        return dataclasses.replace(plan, listeners=listeners)
 
     def plain(self) -> dict[str, Any]:
         """Its plain values."""

@@ -9,7 +9,6 @@ old ones are told that others serve. Until then nothing of the old ones has chan
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -117,13 +116,11 @@ class Supervisor(Collector):
             raise HandoverFailed("refused", error.message) from None
         crew = self._recruit(plan, listeners)
         try:
-            if trouble := await crew.prepare():
-                raise HandoverFailed("failed", trouble)
-        except OSError as error:
+            await crew.prepare()
+        except BaseException as error:
             await self._undo(crew, listeners)
-            raise HandoverFailed("failed", f"no process can be started: {error}") from None
-        except BaseException:
-            await self._undo(crew, listeners)
+            if isinstance(error, OSError):
+                raise HandoverFailed("failed", f"a worker of the new version cannot be started: {error}") from None
             raise
         return plan, listeners, crew
 
@@ -213,20 +210,23 @@ class Supervisor(Collector):
             # What this process has served is the past of the program that it becomes.
             self._past.add(self.own())
             self.own = None
-        leaving = [{"left": crew.cut_at - monotonic(), "workers": crew.plain()} for crew in self.leaving]
+        serving = self.crew.plain()
+        leaving = [(crew.cut_at - monotonic(), crew.plain()) for crew in self.leaving]
         plain = {
             "plan": self.plan.plain(),
             "listeners": self.listeners.plain(),
-            "workers": self.crew.plain(),
-            "leaving": leaving,
+            "workers": serving,
+            "leaving": [{"left": left, "workers": workers} for left, workers in leaving],
             "past": encode(self._past.report),
             "restarts": self._restarts,
             "hangs": self._hangs,
             "handovers": dict(self._handovers),
             "again": again,
         }
-        workers = [*plain["workers"], *(worker for crew in leaving for worker in crew["workers"])]
-        return plain, [each.fileno() for each in self.listeners] + [worker["channel"] for worker in workers]
+        channels = [
+            worker["channel"] for workers in (serving, *(workers for _, workers in leaving)) for worker in workers
+        ]
+        return plain, [*(each.fileno() for each in self.listeners), *channels]
 
     @classmethod
     def told(cls, plain: dict[str, Any], tasks: Tasks) -> Supervisor:

@@ -16,7 +16,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from gogeta.admin.reports import WorkerLink
-from gogeta.app import ADMIN, HTTP, ROUTES_PATIENCE, Front, in_loop, serve
+from gogeta.app import ROUTES_PATIENCE, Front, in_loop, serve
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit import logs
 from gogeta.kit.admin_site import AdminSite
@@ -24,7 +24,7 @@ from gogeta.kit.channel import Channel
 from gogeta.kit.listening import adopt
 from gogeta.kit.signals import asked_once
 from gogeta.kit.tasks import Tasks, first_of
-from gogeta.settings import ServeSettings
+from gogeta.settings import ADMIN, HTTP, ServeSettings
 
 
 class OneOfSeveral:
