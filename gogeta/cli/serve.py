@@ -18,7 +18,8 @@ def serve(settings: Settings) -> int:
     Routes come live from the registry; a request for a sleeping tenant asks
     for its wake there, and passivator, which runs by itself, starts it. While
     the registry is away, everything known is served on. SIGTERM lets what is
-    in flight finish (--drain-timeout), then ends.
+    in flight finish (--drain-timeout), then ends. SIGHUP has the version that
+    is installed now take over, with the settings as they are now.
 
     \b
     Examples:

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from gogeta.admin.reports import GO, PREPARED, RETIRE, SERVING, decode, encode
+from gogeta.admin.reports import GO, PREPARED, RETIRE, SERVING, STARTING, decode, encode
 from gogeta.kit.backoff import Backoff
 from gogeta.kit.channel import Channel
 from gogeta.kit.clock import monotonic
@@ -153,7 +153,8 @@ class Crew:
     async def _live(self, worker: Worker) -> None:
         status = await worker.life(self._changed)
         del self.workers[worker.number]
-        if self.closing.is_set():
+        if self.closing.is_set() and worker.report.stage not in (STARTING, PREPARED):
+            # One that had let nobody in has cut nobody off.
             self.statuses.append(status)
         self._ended(worker, not self.closing.is_set())
         if not self.workers:

@@ -145,7 +145,10 @@ class Supervisor(Collector):
                 await child.life(lambda: None)
         if answer is None:
             raise HandoverFailed("refused", f"it does not start with these settings (exit status {status}); see above")
-        return Plan.heard(answer)
+        try:
+            return Plan.heard(answer)
+        except (KeyError, TypeError, ValueError) as error:
+            raise HandoverFailed("refused", f"its settings cannot be understood: {error!r}") from None
 
     def _stays(self, failure: HandoverFailed) -> bool:
         self._handovers[failure.result] += 1
@@ -182,14 +185,14 @@ class Supervisor(Collector):
     # The end.
 
     async def stop(self) -> int:
-        """End all workers; 0 when all ended well. Nobody comes after them: our descriptors are given up."""
+        """End all workers; 0 when all ended well, else 1. Nobody comes after them: our descriptors are given up."""
         self.listeners.close()
         crews = [*([self.crew] if self.crew is not None else []), *self.leaving]
         for crew in crews:
             crew.stop()
         for crew in crews:
             await crew.gone()
-        return max((abs(status) for crew in crews for status in crew.statuses), default=0)
+        return int(any(status for crew in crews for status in crew.statuses))
 
     def kill(self) -> None:
         """End all workers at once."""
@@ -282,9 +285,8 @@ class Supervisor(Collector):
         serving = [worker for worker in crew.workers.values() if worker.report.stage == SERVING]
         missing = crew.plan.workers - len(serving)
         problem = f"{missing} of {crew.plan.workers} do not serve yet" if missing else None
-        if missing and (
-            troubles := [text for number, text in sorted(crew.troubles.items()) if number not in crew.workers]
-        ):
+        numbers = {worker.number for worker in serving}
+        if missing and (troubles := [text for number, text in sorted(crew.troubles.items()) if number not in numbers]):
             problem = f"{problem}: {', '.join(troubles)}"
         if not missing:
             self.complete.set()

@@ -13,6 +13,7 @@ declare -A command_of=(
   [docker.io]=dockerd
   [etcd-server]=etcd
   [iproute2]=ip
+  [systemd]=systemd-analyze
 )
 # System programs may be off an ordinary user's PATH.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin

@@ -100,7 +100,8 @@ class Served:
 
     async def start(self, **settings: object) -> None:
         """Start it and wait until it is ready."""
-        self.launch(**settings)
+        self.configure(**settings)
+        self.launch()
         await self.becomes_ready()
 
     async def becomes_ready(self) -> None:
@@ -142,6 +143,14 @@ class Served:
     def workers(self) -> set[int]:
         """Its worker processes, those that drain included."""
         return children(self.process.pid)
+
+    def none_of(self, pids: set[int]) -> bool:
+        """Whether all these workers have ended."""
+        return not pids & self.workers()
+
+    def has_restarted(self, times: int) -> bool:
+        """Whether so many workers were replaced."""
+        return self.metric("gogeta_worker_restarts_total") == times
 
 
 class Backend:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sys
 from collections.abc import Iterator
@@ -21,11 +22,12 @@ both = pytest.mark.parametrize("workers", [1, 2])
 _BETWEEN = """
 import os, sys
 names, one, two, *command = sys.argv[1:]
-for number, given in enumerate((int(one), int(two)), 3):
-    os.dup2(given, 100 + number)
-for number in range(3, 3 + len(names.split(":"))):
-    os.dup2(100 + number, number)
-os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(names.split(":"))), LISTEN_FDNAMES=names)
+count = len(names.split(":"))
+for number in range(count):
+    os.dup2(int(two if number else one), 100 + number)
+for number in range(count):
+    os.dup2(100 + number, 3 + number)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(count), LISTEN_FDNAMES=names)
 os.execv(command[0], command)
 """
 
@@ -47,7 +49,8 @@ class Manager:
         gogeta = Path(sys.executable).with_name("gogeta")
         return self._processes.start(
             sys.executable,
-            *("-c", _BETWEEN, names, *numbers, gogeta, "serve", "--config", self.served.config),
+            *("-c", _BETWEEN, names, *(str(number) for number in numbers), str(gogeta)),
+            *("serve", "--config", str(self.served.config)),
             pass_fds=numbers,
         )
 
@@ -82,7 +85,7 @@ async def test_a_second_start_takes_over_while_the_first_drains(manager: Manager
     async with load.running():
         await load.more(200)
         second = manager.start(workers=workers)
-        second.wait_for_line("routes: well")
+        await asyncio.to_thread(second.wait_for_line, "(routes|workers): well", timeout=30)
         await load.more(100)
         first.terminate()
         assert await status(first) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from functools import partial
 
 import pytest
 
@@ -21,7 +22,7 @@ async def test_nobody_is_refused_while_workers_are_killed(served: Served) -> Non
         for times in range(1, 4):
             await load.more(200)
             os.kill(min(served.workers()), signal.SIGKILL)
-            await until("noticed", lambda times=times: served.metric("gogeta_worker_restarts_total") == times)
+            await until("noticed", partial(served.has_restarted, times))
             await until("replaced", served.ready)
     # Whoever was with the dead one sees it break; whoever waited in its queue does not.
     assert {kind for kind in load.failures if kind.startswith("connect")} == set()

@@ -8,6 +8,7 @@ import pty
 import signal
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ async def test_no_connection_is_refused_and_no_exchange_is_broken(served: Served
             before = served.workers()
             await served.reloaded(times)
             await load.more(300)
-            await until("the old ones gone", lambda gone=before: not gone & served.workers())
+            await until("the old ones gone", partial(served.none_of, before))
             assert len(served.workers()) == workers
         await load.more(200)
     assert load.failures == {}
