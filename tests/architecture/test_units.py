@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gogeta.domain.quantities import parse_duration
 from gogeta.settings import LISTENERS, ServeSettings
+from tests.rig.missing import missing
 
 UNITS = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
 
