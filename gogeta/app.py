@@ -1,7 +1,7 @@
 """Composition: which parts a running gogeta is made of, in which order they start, and in which they end.
 
-``run_serve`` is the proxy alone; ``run_up`` is the proxy with controllers in one process, for one machine. Both return
-the program's exit status and raise GogetaError for what an operator has to mend.
+``serve`` is the proxy, wherever it stands (``Place``); ``run_up`` is the proxy with controllers in one process, for one
+machine. Both give the exit status and raise GogetaError for what an operator has to mend.
 """
 
 from __future__ import annotations
@@ -12,22 +12,25 @@ import gc
 import logging
 import os
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import uvloop
 from prometheus_client import CollectorRegistry
 
+from gogeta.admin.ending import announce_end
 from gogeta.admin.listeners import ListenerCollector
 from gogeta.admin.metrics import ProxyCollector
-from gogeta.admin.reports import WorkerLink
 from gogeta.domain.state import Member
 from gogeta.domain.tenant import Tenant
 from gogeta.domain.upstreams import Endpoint, Forbidden
+from gogeta.kit import notify
+from gogeta.kit.activation import passed_sockets
 from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import wall_ms
+from gogeta.kit.listening import address
 from gogeta.kit.local_addresses import local_addresses
 from gogeta.kit.signals import stop_signals
 from gogeta.kit.tasks import Tasks
@@ -38,7 +41,7 @@ from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.opening import open_store
 from gogeta.registry.registry import Registry
 from gogeta.registry.store import RegistryUnavailableError, Store
-from gogeta.settings import ServeSettings
+from gogeta.settings import ADMIN, LISTENERS, UNNAMED, ServeSettings
 
 logger = logging.getLogger(__name__)
 
@@ -84,14 +87,85 @@ class Running:
     """Where TLS is spoken; the same as ``listen`` when that is the only listener."""
 
 
-def run_serve(settings: ServeSettings) -> int:
-    """Run the proxy until SIGTERM or SIGINT; 0 when everything in flight had finished, 1 when some was cut."""
-    return _run(_serve(settings, None, (), lambda _: None))
+class Place(Protocol):
+    """How a proxy stands among processes: alone, one of several workers, or about to be succeeded by another.
+
+    It is asked in this order, once each.
+    """
+
+    def metrics(self, own: CollectorRegistry) -> CollectorRegistry:
+        """What the admin listener shows of a proxy whose metrics are ``own``."""
+        ...
+
+    async def enter(self, site: AdminSite, tasks: Tasks) -> Front:
+        """Open what tells how the proxy is: ``site``, or something in its stead."""
+        ...
+
+    def sockets(self) -> Mapping[str, Sequence[socket.socket]]:
+        """Sockets that listen already, by name of listener; without one the proxy takes the address itself."""
+        ...
+
+    async def may_accept(self, loading: asyncio.Future[None], stopping: asyncio.Future[Any]) -> None:
+        """Return when visitors may be served; ``loading`` ends when the routes are known."""
+        ...
+
+    def serving(self) -> None:
+        """Visitors are served from now on."""
+        ...
+
+    async def over(self, stop: asyncio.Event) -> None:
+        """Return when the proxy should drain: ``stop`` is set, or others serve in its place."""
+        ...
+
+    async def leave(self) -> None:
+        """Close what ``enter`` opened. Also after a start that failed half-way."""
+        ...
 
 
-def run_worker(settings: ServeSettings, end: socket.socket) -> int:
-    """Run one of several workers: as ``run_serve``, with its readiness and metrics reported through ``end``."""
-    return _run(_serve(settings, None, (), lambda _: None, end=end))
+class Alone:
+    """One process that nobody supervises or succeeds; on sockets of a service manager if it passed some."""
+
+    def __init__(self, given: Mapping[str, Sequence[socket.socket]], drain_delay: float) -> None:
+        """``given``: sockets by name of listener."""
+        self._given = given
+        self._drain_delay = drain_delay
+        self._site: AdminSite | None = None
+
+    def metrics(self, own: CollectorRegistry) -> CollectorRegistry:
+        """Its own."""
+        return own
+
+    async def enter(self, site: AdminSite, tasks: Tasks) -> Front:
+        """The admin listener itself."""
+        await site.start(self._given.get(ADMIN))
+        self._site = site
+        return site
+
+    def sockets(self) -> Mapping[str, Sequence[socket.socket]]:
+        """Those of the service manager, if there are any."""
+        return self._given
+
+    async def may_accept(self, loading: asyncio.Future[None], stopping: asyncio.Future[Any]) -> None:
+        """In a moment: a visitor who comes a moment too early is better served a moment later than told so."""
+        await asyncio.wait((loading, stopping), timeout=ROUTES_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+
+    def serving(self) -> None:
+        """The service manager is told."""
+        notify.ready()
+
+    async def over(self, stop: asyncio.Event) -> None:
+        """At the stop alone."""
+        await stop.wait()
+        assert self._site is not None  # noqa: S101 - it was entered
+        await announce_end(self._site, self._drain_delay)
+        if ADMIN in self._given:
+            # The socket lives on: who asks there from now on is for whoever comes after us.
+            await self._site.stop()
+
+    async def leave(self) -> None:
+        """The admin listener ends last."""
+        if self._site is not None:
+            await self._site.stop()
 
 
 def run_up(
@@ -104,73 +178,75 @@ def run_up(
 
     ``started`` is called once visitors are served, with the addresses really taken.
     """
-    return _run(_serve(settings, tenants, controllers, started))
+
+    async def run() -> int:
+        given = passed_sockets(LISTENERS, UNNAMED)
+        really = settings.at({name: address(sockets[0]) for name, sockets in given.items()})
+        with stop_signals() as stop:
+            return await serve(really, Alone(given, settings.drain_delay), stop, tenants, controllers, started)
+
+    return in_loop(run())
 
 
-def _run(work: Coroutine[Any, Any, int]) -> int:
+def in_loop(work: Coroutine[Any, Any, int]) -> int:
+    """Run ``work`` on a loop made for the data plane."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
 
 
-async def _serve(
+async def serve(
     settings: ServeSettings,
-    tenants: Sequence[Tenant] | None,
-    controllers: Sequence[tuple[Controller, Any]],
-    started: Callable[[Running], None],
-    *,
-    end: socket.socket | None = None,
+    place: Place,
+    stop: asyncio.Event,
+    tenants: Sequence[Tenant] | None = None,
+    controllers: Sequence[tuple[Controller, Any]] = (),
+    started: Callable[[Running], None] = lambda _: None,
 ) -> int:
+    """Serve until ``stop`` or the place says so; 0 when everything in flight had finished, 1 when some was cut."""
     certificates = Certificates.of(settings)
     store = open_store(settings)
     metrics = CollectorRegistry()
-    site = AdminSite(settings.admin, metrics, "gogeta")
+    site = AdminSite(settings.admin, place.metrics(metrics), "gogeta")
     try:
-        with stop_signals() as stop:
-            async with Tasks("gogeta") as tasks:
-                me = f"{socket.gethostname()}-{os.getpid()}"
-                registry = Registry(store, f"gogeta/{me}")
-                mirror = TenantMirror(store)
-                proxy = Proxy(settings, registry, _forbidden(settings, store), tasks)
-                mirror.subscribe(proxy.fleet.changed)
-                metrics.register(ProxyCollector(proxy, mirror))
-                server = Server(proxy, settings.listen, certificates)
-                metrics.register(ListenerCollector(server.listeners, certificates))
+        async with Tasks("gogeta") as tasks:
+            me = f"{socket.gethostname()}-{os.getpid()}"
+            registry = Registry(store, f"gogeta/{me}")
+            mirror = TenantMirror(store)
+            proxy = Proxy(settings, registry, _forbidden(settings, store), tasks)
+            mirror.subscribe(proxy.fleet.changed)
+            metrics.register(ProxyCollector(proxy, mirror))
+            server = Server(proxy, settings.listen, certificates)
+            metrics.register(ListenerCollector(server.listeners, certificates))
 
-                front: Front = site
-                if end is None:
-                    await site.start()
-                else:
-                    front = link = WorkerLink(metrics, end, stop)
-                    tasks.start(link.run(), "reports")
-                front.ready("routes", "the routes have not been read from the registry yet")
-                await server.start(shared=end is not None)
-                running = Running(server.endpoints[0], site.endpoint, server.secure_endpoint)
-                logger.info("serving on %s, admin on %s, registry %s", server, running.admin, settings.registry)
+            front = await place.enter(site, tasks)
+            front.ready("routes", "the routes have not been read from the registry yet")
+            server.start(place.sockets())
+            running = Running(server.endpoints[0], site.endpoint, server.secure_endpoint)
+            logger.info("serving on %s, admin on %s, registry %s", server, running.admin, settings.registry)
 
-                listeners = (*server.endpoints, running.admin)
-                member = Member(kind="gogeta", id=me, since=wall_ms(), listeners=listeners)
-                tasks.start(mirror.source.run(), "mirror")
-                tasks.start(proxy.activity.run(), "activity")
-                tasks.start(registry.announce(member), "announce")
-                stopping = tasks.start(stop.wait(), "stop")
-                loading = tasks.start(_load(registry, mirror, tenants, proxy, front), "load")
-                # A visitor who comes a moment too early is better served a moment later than told so.
-                await asyncio.wait((loading, stopping), timeout=ROUTES_PATIENCE, return_when=asyncio.FIRST_COMPLETED)
-                await server.accept()
-                if tenants is not None:
-                    await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)
-                    if not loading.done():
-                        return 0
-                    await loading
-                for controller, chosen in controllers:
-                    work = controller.run(chosen, store, metrics=metrics, ready=front.ready)
-                    tasks.start(work, controller.name)
-                started(running)
-                await stop.wait()
-
-                return await _drain(settings, server, proxy, front)
+            listeners = (*server.endpoints, running.admin)
+            member = Member(kind="gogeta", id=me, since=wall_ms(), listeners=listeners)
+            tasks.start(mirror.source.run(), "mirror")
+            tasks.start(proxy.activity.run(), "activity")
+            tasks.start(registry.announce(member), "announce")
+            stopping = tasks.start(stop.wait(), "stop")
+            loading = tasks.start(_load(registry, mirror, tenants, proxy, front), "load")
+            await place.may_accept(loading, stopping)
+            await server.accept()
+            place.serving()
+            if tenants is not None:
+                await asyncio.wait((loading, stopping), return_when=asyncio.FIRST_COMPLETED)
+                if not loading.done():
+                    return 0
+                await loading
+            for controller, chosen in controllers:
+                work = controller.run(chosen, store, metrics=metrics, ready=front.ready)
+                tasks.start(work, controller.name)
+            started(running)
+            await place.over(stop)
+            return await _drain(settings, server, proxy, stop)
     finally:
-        await site.stop()
+        await place.leave()
         await store.close()
 
 
@@ -181,11 +257,10 @@ def _settle_memory() -> None:
     gc.set_threshold(_COLLECT_AFTER, 20, 20)
 
 
-async def _drain(settings: ServeSettings, server: Server, proxy: Proxy, front: Front) -> int:
+async def _drain(settings: ServeSettings, server: Server, proxy: Proxy, hurry: asyncio.Event) -> int:
     """End in good order; the exit status."""
-    front.ready("draining", "this process is shutting down")
     logger.info("draining for up to %.0f s", settings.drain_timeout)
-    cut = await server.drain(settings.drain_timeout)
+    cut = await server.drain(settings.drain_timeout, hurry)
     await proxy.activity.flush(proxy.loop_time(), everything=True)
     if cut:
         logger.warning("%d exchanges did not finish in time and were cut", cut)

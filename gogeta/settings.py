@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
 from urllib.parse import unquote
 
 from gogeta.domain.hosts import split_authority
@@ -364,6 +364,16 @@ class ServeSettings(RegistrySettings):
     drain_timeout: float = duration(
         30.0, help="After SIGTERM: how long exchanges in flight may go on.", section="Timeouts"
     )
+    drain_delay: float = duration(
+        0.0,
+        help="After SIGTERM: how long visitors are still let in while /readyz says 503, so that load balancers notice.",
+        section="Timeouts",
+    )
+    handover_timeout: float = duration(
+        60.0,
+        help="After SIGHUP: how long the new version may take to be ready; then the old one stays.",
+        section="Timeouts",
+    )
     trusted_proxies: tuple[Network, ...] = option(
         (),
         help="Networks of proxies in front whose X-Forwarded-* and Forwarded fields are believed, "
@@ -391,5 +401,25 @@ class ServeSettings(RegistrySettings):
     @property
     def listeners(self) -> tuple[Endpoint, ...]:
         """Every address of ours: no upstream may be one of them."""
-        more = () if self.tls_listen is None else (self.tls_listen,)
-        return (self.listen, *more, self.admin)
+        return tuple(endpoint for _, endpoint in listeners(self).values())
+
+    def at(self, places: Mapping[str, Endpoint]) -> Self:
+        """The same settings with the addresses that listeners, by name, really have."""
+        names = {HTTP: "listen", HTTPS: "tls_listen", ADMIN: "admin"}
+        changes: dict[str, Any] = {names[name]: endpoint for name, endpoint in places.items()}
+        return replace(self, **changes)
+
+
+HTTP: Final = "http"
+HTTPS: Final = "https"
+ADMIN: Final = "admin"
+LISTENERS: Final = (HTTP, HTTPS, ADMIN)
+"""Names of the listeners, as a service manager gives them too."""
+UNNAMED: Final = (HTTP, ADMIN)
+"""The listeners that sockets without one of these names are for, in this order."""
+
+
+def listeners(settings: ServeSettings) -> dict[str, tuple[str, Endpoint]]:
+    """Each listener's name, its setting and its address."""
+    secure = {} if settings.tls_listen is None else {HTTPS: ("tls-listen", settings.tls_listen)}
+    return {HTTP: ("listen", settings.listen), **secure, ADMIN: ("admin", settings.admin)}

@@ -1,15 +1,13 @@
-"""What a worker tells its supervisor: readiness and numbers, once a second, over a socket pair that only they share.
+"""What a worker tells its supervisor: how far it is, readiness and numbers, over a channel that only they share.
 
-The other direction carries nothing; its end is the message: when the supervisor is gone, the worker drains and ends, so
-that no worker is ever left behind.
+The other direction carries two words: ``go`` (serve) and ``retire`` (others serve now). Its end is a message, too: when
+the supervisor is gone, the worker drains and ends, so that no worker is ever left behind.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import socket
-import struct
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -17,10 +15,22 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
-REPORT_SECONDS: Final = 0.5
-_MAX_REPORT: Final = 16 * 1024 * 1024
-_SIZE: Final = struct.Struct("!I")
+from gogeta.kit.channel import Channel
 
+logger = logging.getLogger(__name__)
+
+REPORT_SECONDS: Final = 0.5
+GO: Final = "go"
+RETIRE: Final = "retire"
+
+STARTING: Final = "starting"
+PREPARED: Final = "prepared"
+"""All is there to serve visitors; waits for the word."""
+SERVING: Final = "serving"
+ENDING: Final = "ending"
+
+_LASTING: Final = frozenset({"counter", "histogram", "summary"})
+"""Kinds of metrics that only ever grow."""
 _LARGEST: Final = frozenset(
     {
         "gogeta_build_info",
@@ -58,8 +68,9 @@ class Family:
 class Report:
     """All that a worker tells."""
 
+    stage: str = STARTING
     problems: Mapping[str, str | None] = field(default_factory=dict)
-    """Part to problem; None where it is well. Empty until the worker serves."""
+    """Part to problem; None where it is well."""
     families: tuple[Family, ...] = ()
 
 
@@ -98,20 +109,44 @@ def together(reports: Iterable[Report]) -> Iterable[Metric]:
         yield metric
 
 
-def encode(report: Report) -> bytes:
-    """A report as bytes, with its length before it."""
-    data = json.dumps(asdict(report), separators=(",", ":")).encode()
-    return _SIZE.pack(len(data)) + data
+class Past:
+    """The counters of workers that have ended: a sum over all workers must never fall because one is gone."""
+
+    def __init__(self, report: Report | None = None) -> None:
+        """``report``: what an earlier supervisor remembered."""
+        self.report = report or Report()
+
+    def add(self, report: Report) -> None:
+        """Remember the last words of a worker; its gauges end with it."""
+        both = (self.report, Report(families=tuple(family for family in report.families if family.kind in _LASTING)))
+        self.report = Report(
+            families=tuple(
+                Family(
+                    metric.name,
+                    metric.type,
+                    metric.documentation,
+                    tuple(
+                        Sample(sample.name, tuple(sorted(sample.labels.items())), sample.value)
+                        for sample in metric.samples
+                        # When a counter was made says nothing about one that is a sum.
+                        if not sample.name.endswith("_created")
+                    ),
+                )
+                for metric in together(both)
+            )
+        )
 
 
-async def receive(reader: asyncio.StreamReader) -> Report:
-    """The next report. Raises EOFError (asyncio.IncompleteReadError) when the worker is gone."""
-    (size,) = _SIZE.unpack(await reader.readexactly(_SIZE.size))
-    if size > _MAX_REPORT:
-        raise ConnectionError(f"a report of {size} bytes")
-    data: dict[str, Any] = json.loads(await reader.readexactly(size))
+def encode(report: Report) -> dict[str, Any]:
+    """A report as a message."""
+    return asdict(report)
+
+
+def decode(message: Mapping[str, Any]) -> Report:
+    """A report from a message. Raises KeyError, TypeError or ValueError for anything else."""
     return Report(
-        data["problems"],
+        str(message["stage"]),
+        message["problems"],
         tuple(
             Family(
                 family["name"],
@@ -122,7 +157,7 @@ async def receive(reader: asyncio.StreamReader) -> Report:
                     for sample in family["samples"]
                 ),
             )
-            for family in data["families"]
+            for family in message["families"]
         ),
     )
 
@@ -130,36 +165,57 @@ async def receive(reader: asyncio.StreamReader) -> Report:
 class WorkerLink:
     """The worker's end: takes what an admin site takes, and reports it instead of serving it."""
 
-    def __init__(self, metrics: CollectorRegistry, end: socket.socket, stop: asyncio.Event) -> None:
+    def __init__(self, metrics: CollectorRegistry, channel: Channel, stop: asyncio.Event) -> None:
         """``stop`` is set when the supervisor is gone."""
         self._metrics = metrics
-        self._end = end
+        self._channel = channel
         self._stop = stop
+        self._stage = STARTING
         self._problems: dict[str, str | None] = {}
-        self._changed = asyncio.Event()
+        self._may_go = asyncio.Event()
+        self.retired = asyncio.Event()
+        """Others serve now: end when what is under way is done."""
 
     def ready(self, name: str, problem: str | None) -> None:
         """As AdminSite's."""
         self._problems[name] = problem
-        self._changed.set()
+        self._tell()
 
-    async def run(self) -> None:
-        """Report until the supervisor is gone."""
-        reader, writer = await asyncio.open_connection(sock=self._end)
-        try:
-            while not reader.at_eof():
-                self._changed.clear()
-                writer.write(encode(Report(dict(self._problems), snapshot(self._metrics))))
-                await writer.drain()
-                try:
-                    async with asyncio.timeout(REPORT_SECONDS):
-                        # Nothing is ever sent this way: what comes is the end.
-                        if await reader.read(1) == b"":
-                            break
-                except TimeoutError:
-                    continue
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
-            self._stop.set()
+    def prepared(self) -> asyncio.Event:
+        """Say that all is there; the event is the word to serve."""
+        self._stage = PREPARED
+        self._tell()
+        return self._may_go
+
+    def serving(self) -> None:
+        """Say that visitors are served."""
+        self._stage = SERVING
+        self._tell()
+
+    def close(self) -> None:
+        """Say the last word: the counters as they are at the end."""
+        self._stage = ENDING
+        self._tell()
+        self._channel.close()
+
+    def _tell(self) -> None:
+        # What does not get through is told again, newer, in a moment.
+        self._channel.send(encode(Report(self._stage, dict(self._problems), snapshot(self._metrics))))
+
+    async def report(self) -> None:
+        """Report once in a while, for ever."""
+        while True:
+            self._tell()
+            await asyncio.sleep(REPORT_SECONDS)
+
+    async def obey(self) -> None:
+        """Hear the supervisor until it is gone."""
+        while (message := await self._channel.receive()) is not None:
+            match message.get("do"):
+                case "go":
+                    self._may_go.set()
+                case "retire":
+                    self.retired.set()
+                case other:
+                    logger.warning("the supervisor says %r, which this version does not know", other)
+        self._stop.set()

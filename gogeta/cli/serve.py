@@ -18,7 +18,8 @@ def serve(settings: Settings) -> int:
     Routes come live from the registry; a request for a sleeping tenant asks
     for its wake there, and passivator, which runs by itself, starts it. While
     the registry is away, everything known is served on. SIGTERM lets what is
-    in flight finish (--drain-timeout), then ends.
+    in flight finish (--drain-timeout), then ends. SIGHUP has the version that
+    is installed now take over, with the settings as they are now.
 
     \b
     Examples:
@@ -29,11 +30,6 @@ def serve(settings: Settings) -> int:
     Each setting is taken from its flag, else from its variable, else from the
     file's table [gogeta], else from the file's top level, else its default.
     """  # noqa: D301 - \b is click's
-    serving = settings[ServeSettings]
-    if serving.workers > 1:
-        from gogeta.workers.supervisor import run_workers  # noqa: PLC0415 - ditto
+    from gogeta.workers.serving import run  # noqa: PLC0415 - the whole data plane; help and mistakes need none of it
 
-        return run_workers(serving)
-    from gogeta.app import run_serve  # noqa: PLC0415 - the whole data plane; help and mistakes need none of it
-
-    return run_serve(serving)
+    return run(settings[ServeSettings])

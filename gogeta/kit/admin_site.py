@@ -7,20 +7,19 @@ address, by ``localhost`` or by a configured name, so that no web page can reach
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import logging
-import os
-from collections.abc import Awaitable, Callable, Collection, Iterable
+import socket
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from gogeta.domain.errors import Fault, GogetaError
 from gogeta.domain.hosts import normalise_host
 from gogeta.domain.upstreams import Endpoint
+from gogeta.kit import listening
 from gogeta.kit.parsers import require_compiled_parser
 
 logger = logging.getLogger(__name__)
@@ -29,26 +28,6 @@ _GRACE: Final = 2.0
 """Seconds that requests under way get at the end."""
 _ANY_ADDRESS: Final = ""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class AddressTakenError(GogetaError):
-    """A listener's address cannot be had: taken, not ours, or not allowed."""
-
-    fault = Fault.OPERATOR
-
-    def __init__(self, setting: str, endpoint: Endpoint, error: OSError) -> None:
-        """``setting`` is the flag without its hyphens, e.g. ``admin``."""
-        reason = {
-            errno.EADDRINUSE: "another program listens there already",
-            errno.EADDRNOTAVAIL: "this machine does not have that address",
-            errno.EACCES: "this user may not listen there",
-        }.get(error.errno or 0, os.strerror(error.errno) if error.errno else str(error))
-        super().__init__(
-            f"--{setting}: cannot listen on {endpoint}: {reason}",
-            hint=f"choose another address with --{setting} HOST:PORT",
-        )
-        self.setting = setting
-        self.endpoint = endpoint
 
 
 class AdminSite:
@@ -104,19 +83,22 @@ class AdminSite:
         """What keeps it from being ready, by part."""
         return {name: problem for name, problem in self._problems.items() if problem is not None}
 
-    async def start(self) -> None:
-        """Listen. Raises AddressTakenError, which names the setting."""
+    async def start(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        """Listen, on ``sockets`` if they listen already; those descriptors are the site's from now on.
+
+        Raises AddressTakenError, which names the setting.
+        """
+        given = listening.take(self._wanted, self._setting) if sockets is None else sockets
         self._runner = web.AppRunner(self._app, access_log=None, handle_signals=False, shutdown_timeout=_GRACE)
         await self._runner.setup()
-        host = self._wanted.host if self._wanted.host != _ANY_ADDRESS else None
-        site = web.TCPSite(self._runner, host, self._wanted.port)
-        try:
-            await site.start()
-        except OSError as error:
-            await self.stop()
-            raise AddressTakenError(self._setting, self._wanted, error) from error
-        port = self._runner.addresses[0][1]
-        self._bound = Endpoint(self._wanted.host, int(port))
+        await self.add(given)
+        self._bound = Endpoint(self._wanted.host, int(given[0].getsockname()[1]))
+
+    async def add(self, sockets: Sequence[socket.socket]) -> None:
+        """Listen on these, too; after ``start``."""
+        assert self._runner is not None  # noqa: S101 - it was started
+        for each in sockets:
+            await web.SockSite(self._runner, each).start()
 
     async def stop(self) -> None:
         """Stop listening; requests under way get a moment. Idempotent."""

@@ -14,6 +14,7 @@ import logging
 import os
 import queue
 import re
+import signal
 import sys
 import threading
 from typing import Any, Final, TextIO
@@ -126,6 +127,8 @@ class QueuedHandler(logging.Handler):
                 self.dropped += 1
 
     def _write(self, lines: queue.Queue[str | None]) -> None:
+        # Signals are the main thread's: while it blocks one, nobody else must take it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while (line := lines.get()) is not None:
             try:
                 if self.dropped:

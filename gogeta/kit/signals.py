@@ -1,4 +1,7 @@
-"""SIGTERM and SIGINT as an event: the first one asks for an orderly end, a second one ends at once."""
+"""Signals as events: SIGTERM and SIGINT ask for an orderly end, SIGHUP for the new version to take over.
+
+The first SIGTERM or SIGINT asks, a second one ends at once.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,23 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 logger = logging.getLogger(__name__)
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+OURS: Final = (*STOP_SIGNALS, signal.SIGHUP)
+_TERMINALS: Final = (0, 1, 2)
 
 
 @contextlib.contextmanager
-def stop_signals() -> Iterator[asyncio.Event]:
+def stop_signals(at_once: Callable[[], None] = lambda: None) -> Iterator[asyncio.Event]:
     """The event that the first SIGTERM or SIGINT sets, while the block runs.
 
-    A second one takes its usual course: the process ends at once, and what it had under way is left as it is, which
-    every part of this product recovers from.
+    A second one takes its usual course, after ``at_once``: the process ends at once, and what it had under way is left
+    as it is, which every part of this product recovers from. Signals that a process before this one had blocked while
+    it became this one (``blocked``) are heard from here on.
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -30,14 +36,76 @@ def stop_signals() -> Iterator[asyncio.Event]:
             logger.info("%s: ending; once more to end at once", number.name)
             stop.set()
             return
+        at_once()
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stopped, number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     try:
         yield stop
     finally:
         for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def asked_once() -> Iterator[asyncio.Event]:
+    """As ``stop_signals``, for a process whose parent decides when it has taken too long: asking again does nothing.
+
+    A service manager may signal all processes of a service, and the parent asks, too.
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield stop
+    finally:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def hangups(stop: asyncio.Event) -> Iterator[asyncio.Event]:
+    """The event that SIGHUP sets, while the block runs; its user clears it.
+
+    A terminal that is closed sends the same signal. Then nobody asked for anything but the end: ``stop`` is set.
+    """
+    loop = asyncio.get_running_loop()
+    hangup = asyncio.Event()
+    terminals = [number for number in _TERMINALS if _is_terminal(number)]
+
+    def hung_up() -> None:
+        if terminals and not any(_is_terminal(number) for number in terminals):
+            logger.info("SIGHUP: the terminal is gone; ending")
+            stop.set()
+        else:
+            hangup.set()
+
+    loop.add_signal_handler(signal.SIGHUP, hung_up)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    try:
+        yield hangup
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+def block() -> None:
+    """Let signals wait, for the program that this process is about to become (a mask outlives exec)."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, OURS)
+
+
+def unblock() -> None:
+    """Hear them again."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, OURS)
+
+
+def _is_terminal(number: int) -> bool:
+    try:
+        return os.isatty(number)
+    except OSError:
+        return False

@@ -1,200 +1,320 @@
-"""The process in front of the workers: starts them, replaces those that die, and speaks for all of them."""
+"""What stands in front of the workers: keeps them running, has a new version take over, and speaks for all of them.
+
+A handover goes step by step, and each of them can still be taken back but the last: the settings are read by a child
+(the version that is installed now, with its own reading of file and environment); what they want to listen on is
+taken; workers of that version start on the same sockets, let nobody in, and say when they could; they are told to; the
+old ones are told that others serve. Until then nothing of the old ones has changed.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import pickle
-import signal
-import socket
-import sys
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gogeta.admin.reports import Report, receive, together
-from gogeta.domain.upstreams import Endpoint
-from gogeta.kit.admin_site import AddressTakenError, AdminSite
-from gogeta.kit.backoff import Backoff
+from gogeta.admin.reports import SERVING, Past, Report, decode, encode, together
+from gogeta.domain.errors import GogetaError
+from gogeta.kit import notify
+from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.clock import monotonic
-from gogeta.kit.signals import stop_signals
 from gogeta.kit.tasks import Tasks
-from gogeta.net.certificates import Certificates
-
-if TYPE_CHECKING:
-    from prometheus_client.core import Metric
-
-    from gogeta.settings import ServeSettings
+from gogeta.workers import relaunch
+from gogeta.workers.crew import SINGLE, Crew
+from gogeta.workers.listeners import Listeners
+from gogeta.workers.member import Worker
+from gogeta.workers.plan import Plan
 
 logger = logging.getLogger(__name__)
 
-_STEADY: Final = 30.0
-"""Seconds that a worker has to live until its death counts as the first again."""
-_GRACE: Final = 5.0
-"""Seconds on top of the drain until a worker that does not end is killed."""
+RESULTS: Final = ("done", "refused", "failed", "late")
+"""How a handover may end: the settings of the new version were refused, its start failed, or took too long."""
+MOST_LEAVING: Final = 4
+"""Generations that may drain at the same time; of more, the oldest is cut."""
+_WATCH_SECONDS: Final = 1.0
 
 
-def run_workers(settings: ServeSettings) -> int:
-    """Run ``settings.workers`` proxies until SIGTERM or SIGINT; 0 when all of them ended well.
+class HandoverFailed(Exception):
+    """The new version does not take over."""
 
-    Raises AddressTakenError, and InvalidInputError for certificates; both name the setting.
-    """
-    # Each worker reads them for itself; what is wrong with them is told once, and before any is started.
-    Certificates.of(settings)
-    return asyncio.run(Supervisor(settings).run())
+    def __init__(self, result: str, message: str) -> None:
+        """``result`` is one of RESULTS."""
+        super().__init__(message)
+        self.result = result
 
 
 class Supervisor(Collector):
     """All workers of one ``gogeta serve`` (see the module's docstring)."""
 
-    def __init__(self, settings: ServeSettings) -> None:
+    def __init__(self, plan: Plan, listeners: Listeners, tasks: Tasks) -> None:
         """Nothing is started yet."""
-        self._settings = settings
-        self._reports: dict[int, Report] = {}
-        """Worker number to what it told last; missing while it does not run."""
+        self.plan = plan
+        self.listeners = listeners
+        self.crew: Crew | None = None
+        self.leaving: list[Crew] = []
+        self.own: Callable[[], Report] | None = None
+        """Where this process serves, too: its report."""
+        self.complete = asyncio.Event()
+        """Each worker serves."""
+        self._tasks = tasks
+        self._watching = False
+        self._site: AdminSite | None = None
+        self._past = Past()
         self._restarts = 0
-        self._statuses: list[int] = []
-        self._site: AdminSite
+        self._hangs = 0
+        self._handovers: Counter[str] = Counter()
 
-    async def run(self) -> int:
-        """Run until a stop is asked for."""
-        metrics = CollectorRegistry()
-        self._site = AdminSite(self._settings.admin, metrics, "gogeta")
+    def show_on(self, site: AdminSite) -> None:
+        """Tell readiness there from now on."""
+        self._site = site
+        self._changed()
+
+    def start(self) -> None:
+        """Start the first crew."""
+        self.crew = self._recruit(self.plan, self.listeners)
+        self.crew.start()
+        self._changed()
+
+    def _recruit(self, plan: Plan, listeners: Listeners) -> Crew:
+        if not self._watching:
+            self._watching = True
+            self._tasks.start(self._watch(), "watch")
+        return Crew(plan, listeners, self._tasks, changed=self._changed, ended=self._worker_ended)
+
+    # Handover.
+
+    async def hand_over(self) -> bool:
+        """Have the version that is installed now take over, with the settings as they are now; whether it has.
+
+        Cancelled, or failed, it leaves everything as it was.
+        """
+        notify.reloading()
+        logger.info("SIGHUP: starting the version that is installed now, with the settings as they are now")
         try:
-            with (
-                stop_signals() as stop,
-                _reserved("listen", self._settings.listen) as listen,
-                _reserved("tls-listen", self._settings.tls_listen) as tls_listen,
-            ):
-                await self._site.start()
-                self._site.ready("workers", "no worker serves yet")
-                metrics.register(self)
-                assert listen is not None  # noqa: S101 - there is always that one
-                settings = replace(self._settings, listen=listen, tls_listen=tls_listen, admin=self._site.endpoint)
-                logger.info(
-                    "serving on %s with %d workers, admin on %s",
-                    " and ".join(str(endpoint) for endpoint in (listen, tls_listen) if endpoint is not None),
-                    settings.workers,
-                    settings.admin,
-                )
-                async with Tasks("workers") as tasks:
-                    keepers = [
-                        tasks.start(self._keep(number, settings, stop), str(number))
-                        for number in range(settings.workers)
-                    ]
-                    await stop.wait()
-                    self._site.ready("draining", "this process is shutting down")
-                    await asyncio.gather(*keepers)
-        finally:
-            await self._site.stop()
-        return max((abs(status) for status in self._statuses), default=0)
-
-    async def _keep(self, number: int, settings: ServeSettings, stop: asyncio.Event) -> None:
-        """Keep one worker running until the stop, then end it."""
-        backoff = Backoff(first=0.2, limit=10.0)
-        while not stop.is_set():
-            began = monotonic()
-            status = await self._work(number, settings, stop)
-            self._reports.pop(number, None)
-            self._show_readiness()
-            if stop.is_set():
-                self._statuses.append(status)
-                return
-            if monotonic() - began > _STEADY:
-                backoff.reset()
-            self._restarts += 1
-            pause = backoff.next()
-            logger.error("worker %d ended with status %d; another one starts in %.1f s", number, status, pause)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause)
-
-    async def _work(self, number: int, settings: ServeSettings, stop: asyncio.Event) -> int:
-        """One worker's life; its exit status."""
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            # A session of its own: Ctrl-C reaches the supervisor alone, which then asks each worker once.
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "gogeta.workers.worker",
-                str(theirs.fileno()),
-                stdin=asyncio.subprocess.PIPE,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
-            theirs.close()
-            async with Tasks(f"worker {number}") as tasks:
-                assert process.stdin is not None  # noqa: S101 - it was asked for
-                process.stdin.write(pickle.dumps(settings))
-                process.stdin.close()
-                tasks.start(self._listen(number, ours), "reports")
-                ended = tasks.start(process.wait(), "life")
-                stopping = tasks.start(stop.wait(), "stop")
-                try:
-                    await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
-                    if not ended.done():
-                        process.send_signal(signal.SIGTERM)
-                        await asyncio.wait((ended,), timeout=settings.drain_timeout + _GRACE)
-                finally:
-                    if process.returncode is None:
-                        process.kill()
-                        logger.warning("worker %d did not end in time and was killed", number)
-                        await process.wait()
-                return process.returncode or 0
-
-    async def _listen(self, number: int, end: socket.socket) -> None:
-        reader, writer = await asyncio.open_connection(sock=end)
+            async with asyncio.timeout(self.plan.handover_timeout):
+                plan, listeners, crew = await self._prepare()
+        except TimeoutError:
+            return self._stays(HandoverFailed("late", f"it was not ready within {self.plan.handover_timeout:.0f} s"))
+        except HandoverFailed as failure:
+            return self._stays(failure)
         try:
-            while True:
-                self._reports[number] = await receive(reader)
-                self._show_readiness()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            # It has ended, or is ending: its keeper sees to that.
-            return
+            await crew.go()
         finally:
-            writer.close()
+            # From that word on they serve, also when the end interrupts us here.
+            self._take_over(plan, listeners, crew)
+        return True
 
-    def _show_readiness(self) -> None:
+    async def _prepare(self) -> tuple[Plan, Listeners, Crew]:
+        plan = await self._ask_settings()
+        try:
+            listeners = self.listeners.follow(plan.listeners, plan.workers, SINGLE)
+        except GogetaError as error:
+            raise HandoverFailed("refused", error.message) from None
+        crew = self._recruit(plan, listeners)
+        try:
+            await crew.prepare()
+        except BaseException as error:
+            await self._undo(crew, listeners)
+            if isinstance(error, OSError):
+                raise HandoverFailed("failed", f"a worker of the new version cannot be started: {error}") from None
+            raise
+        return plan, listeners, crew
+
+    async def _undo(self, crew: Crew, listeners: Listeners) -> None:
+        crew.kill()
+        listeners.close(but=self.listeners)
+        await crew.empty.wait()
+
+    async def _ask_settings(self) -> Plan:
+        try:
+            popen, channel = relaunch.start(relaunch.SETTINGS, {}, ())
+        except OSError as error:
+            raise HandoverFailed("failed", f"no process can be started: {error}") from None
+        child = Worker(-1, popen.pid, channel, popen)
+        answer: dict[str, Any] | None = None
+        try:
+            answer = await channel.receive()
+            status = await child.life(lambda: None)
+        finally:
+            child.kill()
+            if child.status is None:
+                await child.life(lambda: None)
+        if answer is None:
+            raise HandoverFailed("refused", f"it does not start with these settings (exit status {status}); see above")
+        try:
+            return Plan.heard(answer)
+        except (KeyError, TypeError, ValueError) as error:
+            raise HandoverFailed("refused", f"its settings cannot be understood: {error!r}") from None
+
+    def _stays(self, failure: HandoverFailed) -> bool:
+        self._handovers[failure.result] += 1
+        logger.error("the new version does not take over: %s; the old one serves on, as before", failure)
+        notify.ready("serving; the last reload failed")
+        return False
+
+    def _take_over(self, plan: Plan, listeners: Listeners, crew: Crew) -> None:
+        self._handovers["done"] += 1
+        before, self.crew = self.crew, crew
+        self.listeners.close(but=listeners)
+        self.plan, self.listeners = plan, listeners
+        if before is not None:
+            self._send_away(before)
+        logger.info(
+            "version %s serves with %d workers; what is under way elsewhere finishes there", plan.version, plan.workers
+        )
+        self._changed()
+
+    def _send_away(self, crew: Crew) -> None:
+        crew.retire()
+        self._see_off(crew)
+        for oldest in self.leaving[:-MOST_LEAVING]:
+            oldest.cut_at = monotonic()
+
+    def _see_off(self, crew: Crew) -> None:
+        async def seen_off() -> None:
+            await crew.gone()
+            self.leaving.remove(crew)
+
+        self.leaving.append(crew)
+        self._tasks.start(seen_off(), "leaving")
+
+    # The end.
+
+    async def stop(self) -> int:
+        """End all workers; 0 when all ended well, else 1. Nobody comes after them: our descriptors are given up."""
+        self.listeners.close()
+        crews = [*([self.crew] if self.crew is not None else []), *self.leaving]
+        for crew in crews:
+            crew.stop()
+        for crew in crews:
+            await crew.gone()
+        return int(any(status for crew in crews for status in crew.statuses))
+
+    def kill(self) -> None:
+        """End all workers at once."""
+        for crew in (self.crew, *self.leaving):
+            if crew is not None:
+                crew.kill()
+
+    # Becoming the new version.
+
+    def plain(self, *, again: bool) -> tuple[dict[str, Any], list[int]]:
+        """All that the program that this process becomes has to know, in plain values, and the descriptors in it.
+
+        A version reads what another one wrote: members are added, with a default where they are read, never changed.
+        ``again``: another handover was asked for meanwhile.
+        """
+        assert self.crew is not None  # noqa: S101 - somebody serves
+        if self.own is not None:
+            # What this process has served is the past of the program that it becomes.
+            self._past.add(self.own())
+            self.own = None
+        serving = self.crew.plain()
+        leaving = [(crew.cut_at - monotonic(), crew.plain()) for crew in self.leaving]
+        plain = {
+            "plan": self.plan.plain(),
+            "listeners": self.listeners.plain(),
+            "workers": serving,
+            "leaving": [{"left": left, "workers": workers} for left, workers in leaving],
+            "past": encode(self._past.report),
+            "restarts": self._restarts,
+            "hangs": self._hangs,
+            "handovers": dict(self._handovers),
+            "again": again,
+        }
+        channels = [
+            worker["channel"] for workers in (serving, *(workers for _, workers in leaving)) for worker in workers
+        ]
+        return plain, [*(each.fileno() for each in self.listeners), *channels]
+
+    @classmethod
+    def told(cls, plain: dict[str, Any], tasks: Tasks) -> Supervisor:
+        """The supervisor from its plain values; the workers and the sockets are its own from now on."""
+        made = cls(Plan.told(plain["plan"]), Listeners.told(plain["listeners"]), tasks)
+        made.crew = made._recruit(made.plan, made.listeners)
+        made.crew.adopt(plain["workers"])
+        made.crew.start()
+        for values in plain["leaving"]:
+            crew = made._recruit(made.plan, made.listeners)
+            crew.closing.set()
+            crew.cut_at = monotonic() + values["left"]
+            crew.adopt(values["workers"])
+            made._see_off(crew)
+        made._past = Past(decode(plain["past"]))
+        made._restarts = plain["restarts"]
+        made._hangs = plain.get("hangs", 0)
+        made._handovers.update(plain["handovers"])
+        return made
+
+    # Watching, and telling.
+
+    async def _watch(self) -> None:
+        last = monotonic()
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            now = monotonic()
+            if now - last > 3 * _WATCH_SECONDS:
+                # It was us who did not run: what was reported meanwhile is still to be read.
+                for worker in self._living():
+                    worker.heard = now
+            last = now
+            for worker in self._living():
+                if worker.hangs:
+                    self._hangs += 1
+                    logger.error("worker %d (pid %d) does not answer any more and is killed", worker.number, worker.pid)
+                    worker.kill()
+
+    def _living(self) -> list[Worker]:
+        crews = [*([self.crew] if self.crew is not None else []), *self.leaving]
+        return [worker for crew in crews for worker in crew.workers.values()]
+
+    def _worker_ended(self, worker: Worker, replaced: bool) -> None:  # noqa: FBT001 - a callback
+        self._past.add(worker.report)
+        self._restarts += replaced
+        self._changed()
+
+    def _changed(self) -> None:
         """Ready when each worker is: a visitor may come to any of them."""
-        missing = self._settings.workers - sum(bool(report.problems) for report in self._reports.values())
-        self._site.ready("workers", f"{missing} of {self._settings.workers} do not serve yet" if missing else None)
-        parts = {part for report in self._reports.values() for part in report.problems}
-        for part in parts - {"draining"}:
-            problems = [problem for report in self._reports.values() if (problem := report.problems.get(part))]
-            self._site.ready(part, problems[0] if problems else None)
+        site, crew = self._site, self.crew
+        if crew is None:
+            return
+        serving = [worker for worker in crew.workers.values() if worker.report.stage == SERVING]
+        missing = crew.plan.workers - len(serving)
+        problem = f"{missing} of {crew.plan.workers} do not serve yet" if missing else None
+        numbers = {worker.number for worker in serving}
+        if missing and (troubles := [text for number, text in sorted(crew.troubles.items()) if number not in numbers]):
+            problem = f"{problem}: {', '.join(troubles)}"
+        if not missing:
+            self.complete.set()
+        if site is None:
+            return
+        site.ready("workers", problem)
+        for part in {part for worker in serving for part in worker.report.problems}:
+            problems = [trouble for worker in serving if (trouble := worker.report.problems.get(part))]
+            site.ready(part, problems[0] if problems else None)
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics of all workers together, and the supervisor's own."""
-        yield from together(self._reports.values())
-        yield GaugeMetricFamily("gogeta_workers", "Worker processes that serve.", value=len(self._reports))
+        """The metrics of all workers together, those that have ended included, and the supervisor's own."""
+        living = [worker.report for worker in self._living()]
+        own = [self.own()] if self.own is not None else []
+        yield from together([*living, *own, self._past.report])
+        serving = sum(worker.report.stage == SERVING for worker in self._living())
+        yield GaugeMetricFamily("gogeta_workers", "Worker processes that serve, or drain.", value=serving + len(own))
         yield CounterMetricFamily(
             "gogeta_worker_restarts", "Workers replaced because they ended.", value=self._restarts
         )
-
-
-@contextlib.contextmanager
-def _reserved(setting: str, endpoint: Endpoint | None) -> Iterator[Endpoint | None]:
-    """Hold an address for the workers without listening on it; yields it with the port that 0 became."""
-    if endpoint is None:
-        yield None
-        return
-    host = endpoint.host or "0.0.0.0"  # noqa: S104 - an empty host is every address, as the user asked
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family) as probe:
-            # Without SO_REUSEPORT: another program's listener is noticed, not joined.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, endpoint.port))
-        held = socket.socket(family)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.bind((host, endpoint.port))
-    except OSError as error:
-        raise AddressTakenError(setting, endpoint, error) from error
-    with held:
-        yield replace(endpoint, port=held.getsockname()[1])
+        yield CounterMetricFamily(
+            "gogeta_worker_hangs", "Workers killed because they did not answer any more.", value=self._hangs
+        )
+        handovers = CounterMetricFamily(
+            "gogeta_handovers",
+            "Times that a new version was to take over, by result: done, refused (its settings), failed, late.",
+            labels=("result",),
+        )
+        for result in RESULTS:
+            handovers.add_metric((result,), self._handovers[result])
+        yield handovers

@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from gogeta.domain.upstreams import Endpoint
-from gogeta.kit.admin_site import AddressTakenError, AdminSite
+from gogeta.kit.admin_site import AdminSite
+from gogeta.kit.listening import AddressTakenError
 
 
 async def hello(_request: web.Request) -> web.Response:

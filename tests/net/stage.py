@@ -254,7 +254,7 @@ async def stage(**settings: Any) -> AsyncIterator[Stage]:  # noqa: ANN401 - sett
         chosen = ServeSettings(listen=Endpoint("127.0.0.1", 0), **settings)
         proxy = Proxy(chosen, registry, Forbidden(), tasks)  # type: ignore[arg-type] # it plays the registry
         server = Server(proxy, chosen.listen, Certificates.of(chosen))
-        await server.start()
+        server.start()
         await server.accept()
         proxy.loaded = True
         on_stage = Stage(proxy, server, registry)

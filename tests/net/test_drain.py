@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 
 import pytest
 
+from gogeta.domain.upstreams import Endpoint
+from gogeta.net.server import IDLE_SECONDS, Server
+from gogeta.settings import HTTP
 from tests.net.stage import stage
 from tests.net.talk import OK, App, get, until
 
@@ -32,6 +37,69 @@ async def test_a_request_in_flight_finishes_and_says_close() -> None:
         assert (answer.body, answer.get("Connection")) == (b"ok", "close")
         assert await visitor.rest() == b""
         assert await draining == 0
+
+
+async def test_without_hurry_an_idle_connection_has_one_more_request() -> None:
+    async with stage() as on, on.visitor() as one, on.visitor() as silent:
+        await on.serve()
+        await one.ask(get())
+        await silent.ask(get())
+        hurry = asyncio.Event()
+        draining = asyncio.create_task(on.server.drain(60.0, hurry))
+        await until(lambda: on.proxy.draining)
+        # Longer than it would be kept at the end of the program.
+        await asyncio.sleep(2 * IDLE_SECONDS)
+        answer = await one.ask(get())
+        assert (answer.status, answer.get("Connection")) == (200, "close")
+        assert await one.rest() == b""
+        assert not draining.done(), "the other one may still ask"
+        hurry.set()
+        assert await silent.rest() == b""
+        assert await draining == 0
+
+
+async def test_a_request_on_its_way_to_an_idle_connection_is_answered() -> None:
+    async with stage() as on, on.visitor() as visitor:
+        await on.serve()
+        await visitor.ask(get())
+        draining = asyncio.create_task(on.server.drain(5.0))
+        await until(lambda: on.proxy.draining)
+        # It takes a while to come, and the loop looks at the end of idle connections meanwhile.
+        await asyncio.sleep(IDLE_SECONDS / 5)
+        answer = await visitor.ask(get())
+        assert (answer.status, answer.get("Connection")) == (200, "close")
+        assert await draining == 0
+
+
+async def test_who_waits_in_the_queue_is_served() -> None:
+    async with stage() as on:
+        await on.serve()
+        with contextlib.ExitStack() as opened:
+            early = [
+                opened.enter_context(socket.create_connection(("127.0.0.1", on.port), timeout=5)) for _ in range(5)
+            ]
+            # The loop has not run since: nobody has accepted these.
+            assert not on.proxy.connections
+            draining = asyncio.create_task(on.server.drain(5.0))
+            for each in early:
+                each.sendall(get())
+            answers = [await asyncio.to_thread(each.recv, 1000) for each in early]
+        assert {answer[:13] for answer in answers} == {b"HTTP/1.1 200 "}
+        assert all(b"connection: close" in answer.lower() for answer in answers)
+        assert await draining == 0
+
+
+async def test_given_sockets_listen_on_when_somebody_else_holds_them() -> None:
+    async with stage() as on:
+        with socket.create_server(("127.0.0.1", 0)) as held:
+            server = Server(on.proxy, Endpoint("127.0.0.1", 1))
+            server.start({HTTP: [held.dup()]})
+            await server.accept()
+            assert server.port == held.getsockname()[1]
+            await server.drain(0.0)
+            with socket.create_connection(held.getsockname(), timeout=5):
+                held.settimeout(5)
+                held.accept()[0].close()
 
 
 async def test_a_head_half_read_is_still_answered() -> None:

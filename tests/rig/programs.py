@@ -45,6 +45,7 @@ class Program:
         environment: Mapping[str, str],
         cwd: Path | str | None = None,
         name: str | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.argv = [str(part) for part in argv]
         self.name = name or Path(self.argv[0]).name
@@ -59,6 +60,7 @@ class Program:
                 cwd=cwd,
                 env=dict(environment),
                 start_new_session=True,
+                pass_fds=pass_fds,
             )
         self.pid = self._process.pid
         self.asked_to_end = False
@@ -194,10 +196,12 @@ class ProcessRack:
         env: Mapping[str, str] | None = None,
         cwd: Path | str | None = None,
         may_fail: bool = False,
+        pass_fds: Sequence[int] = (),
     ) -> Program:
         """Start a console script of ours by its name, or any program by its path or by its name on PATH.
 
-        `env` is added to this process's environment. With `may_fail` it may die early or leave a traceback.
+        `env` is added to this process's environment. With `may_fail` it may die early or leave a traceback. `pass_fds`
+        are descriptors that it inherits under the same numbers.
         """
         started = Program(
             [resolve(program), *(str(arg) for arg in args)],
@@ -205,6 +209,7 @@ class ProcessRack:
             environment={**self._run_folder.environment(), "PYTHONUNBUFFERED": "1", **(env or {})},
             cwd=cwd,
             name=Path(program).name,
+            pass_fds=pass_fds,
         )
         self._programs.append((started, may_fail))
         return started

@@ -16,6 +16,7 @@ declare -A command_of=(
   [iproute2]=ip
   [nginx-light]=nginx
   [nodejs]=node
+  [systemd]=systemd-analyze
   [wrk]=wrk
 )
 # System programs may be off an ordinary user's PATH.
