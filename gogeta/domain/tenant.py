@@ -18,7 +18,7 @@ from gogeta.domain.errors import HostConflictError, InvalidInputError, Problem
 from gogeta.domain.hosts import normalise_pattern, normalise_tenant_name
 from gogeta.domain.quantities import parse_duration, parse_duration_or_never, parse_size
 from gogeta.domain.reading import adapter, read
-from gogeta.domain.upstreams import Endpoint, parse_upstream
+from gogeta.domain.upstreams import Endpoint, UnixEndpoint, Upstream, parse_upstream, upstream_url
 
 TenantName = NewType("TenantName", str)
 """A tenant's name in its one spelling (see ``normalise_tenant_name``)."""
@@ -62,8 +62,8 @@ def _name(value: object) -> str:
     return normalise_tenant_name(str(value))
 
 
-def _upstream(value: object) -> Endpoint:
-    if isinstance(value, Endpoint):
+def _upstream(value: object) -> Upstream:
+    if isinstance(value, (Endpoint, UnixEndpoint)):
         return value
     return parse_upstream(value if isinstance(value, str) else repr(value))
 
@@ -93,9 +93,7 @@ Environment = dict[Annotated[str, AfterValidator(_variable)], Annotated[Word, Be
 DockerName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", max_length=255)]
 """Names of containers and networks: they become parts of paths of Docker's API."""
 ImageName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_./:@-]*$", max_length=512)]
-UpstreamUrl = Annotated[
-    Endpoint, BeforeValidator(_upstream), PlainSerializer(lambda endpoint: f"http://{endpoint.authority}")
-]
+UpstreamUrl = Annotated[Upstream, BeforeValidator(_upstream), PlainSerializer(upstream_url)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -188,7 +186,8 @@ class Tenant:
     docker: DockerSpec | None = None
     process: ProcessSpec | None = None
     upstreams: Annotated[tuple[UpstreamUrl, ...], Field(max_length=_MAX_UPSTREAMS)] = ()
-    """Routed only: addresses that somebody else runs. Never woken, never passivated."""
+    """Routed only: addresses that somebody else runs, ``http://host:port`` or ``unix:/path``. Never woken, never
+    passivated."""
     idle_timeout: DurationOrNever = 1800.0
     """Seconds without any use until it is passivated; None never."""
     stop_grace: Duration = 10.0

@@ -15,7 +15,7 @@ from gogeta.core.routing import RoutingTable
 from gogeta.domain.lifecycle import Meeting
 from gogeta.domain.state import TenantRecord
 from gogeta.domain.tenant import TenantName
-from gogeta.domain.upstreams import Endpoint
+from gogeta.domain.upstreams import Upstream
 
 if TYPE_CHECKING:
     import asyncio
@@ -48,7 +48,7 @@ class Entry:
         """An entry with nothing in flight."""
         self.name: TenantName = record.tenant.name
         self.pool_limit = pool_limit
-        self.pools: dict[Endpoint, Pool[UpstreamConnection]] = {}
+        self.pools: dict[Upstream, Pool[UpstreamConnection]] = {}
         self.held: dict[Exchange, asyncio.TimerHandle] = {}
         """Requests that wait, in their order of arrival."""
         self.in_flight = 0
@@ -60,7 +60,7 @@ class Entry:
         self.suspected_at = float("-inf")
         self.record = record
         self.meeting: Meeting = record.meeting
-        self.endpoints: tuple[Endpoint, ...] = record.endpoints
+        self.endpoints: tuple[Upstream, ...] = record.endpoints
 
     def __repr__(self) -> str:
         """One line for logs and tests."""
@@ -84,7 +84,7 @@ class Entry:
         self.pools.clear()
         return retired
 
-    def pool(self) -> tuple[Endpoint, Pool[UpstreamConnection]]:
+    def pool(self) -> tuple[Upstream, Pool[UpstreamConnection]]:
         """The endpoint whose turn it is, and its idle connections. There must be an endpoint."""
         endpoints = self.endpoints
         if len(endpoints) == 1:

@@ -27,7 +27,7 @@ from gogeta.net.waker import Waker
 
 if TYPE_CHECKING:
     from gogeta.core.pool import Pool
-    from gogeta.domain.upstreams import Endpoint, Forbidden
+    from gogeta.domain.upstreams import Forbidden, Upstream
     from gogeta.net.downstream import DownstreamConnection
     from gogeta.net.exchange import Exchange
     from gogeta.net.upstream import UpstreamConnection
@@ -178,7 +178,7 @@ class Proxy:
         self.tasks.start(self._connect(exchange, entry, endpoint, pool), "connect")
 
     async def _connect(
-        self, exchange: Exchange, entry: Entry, endpoint: Endpoint, pool: Pool[UpstreamConnection]
+        self, exchange: Exchange, entry: Entry, endpoint: Upstream, pool: Pool[UpstreamConnection]
     ) -> None:
         """Connect and forward.
 
