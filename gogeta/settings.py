@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from gogeta.domain.hosts import split_authority
-from gogeta.domain.quantities import format_duration, parse_duration, parse_size
+from gogeta.domain.quantities import format_duration, parse_duration, parse_duration_or_never, parse_size
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.options import option
 
@@ -223,6 +223,14 @@ class ServeSettings(RegistrySettings):
         metavar="N",
         section="Limits",
     )
+    max_connections_per_address: int = option(
+        1000,
+        help="Most connections at once from one address (IPv6: one /64 network), in each worker; more are refused "
+        "with 429. 0: no limit. Trusted proxies are not counted.",
+        parse=whole(0),
+        metavar="N",
+        section="Limits",
+    )
     max_header_bytes: int = option(
         32 * 1024,
         help="Longest request or response head; beyond it 431, from a tenant 502.",
@@ -232,6 +240,20 @@ class ServeSettings(RegistrySettings):
     )
     max_header_fields: int = option(
         128, help="Most header fields in a head.", parse=whole(1, 10_000), metavar="N", section="Limits"
+    )
+    max_body: int = option(
+        0,
+        help="Largest request body, where a tenant's limits say nothing else; beyond it 413. 0: no limit.",
+        parse=parse_size,
+        metavar="SIZE",
+        section="Limits",
+    )
+    min_body_rate: int = option(
+        1024,
+        help="Least bytes a second of a request's body while it is awaited; slower ones get 408. 0: no limit.",
+        parse=parse_size,
+        metavar="SIZE",
+        section="Limits",
     )
     max_held: int = option(
         10_000,
@@ -262,6 +284,18 @@ class ServeSettings(RegistrySettings):
     )
     body_timeout: float = duration(
         60.0, help="Longest pause in a body, either way; upgraded connections are exempt.", section="Timeouts"
+    )
+    body_rate_window: float = duration(
+        30.0, help="Time over which the rate of a request's body is judged (see min_body_rate).", section="Timeouts"
+    )
+    exchange_timeout: float | None = option(
+        None,
+        help="Longest whole exchange, where a tenant's limits say nothing else; then 504, or a broken connection where "
+        "the answer had begun. Upgraded connections are exempt. 0 or never: no limit.",
+        parse=parse_duration_or_never,
+        show=format_duration,
+        metavar="DURATION",
+        section="Timeouts",
     )
     upstream_idle_timeout: float = duration(
         30.0, help="How long an idle connection to a tenant is kept.", section="Timeouts"

@@ -80,6 +80,10 @@ def _wake_mode(value: object) -> object:
     return value
 
 
+def _limit(value: object) -> float:
+    return parse_duration_or_never(value) or 0.0
+
+
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 DurationOrNever = Annotated[
     float | None,
@@ -174,6 +178,19 @@ class Wake:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the proxy lets through to this tenant. Each stands before the setting of the same kind; 0 is no limit."""
+
+    __pydantic_config__ = _STRICT
+
+    body: Size | None = None
+    """Largest request body in bytes (``100m``); a larger one is refused with 413. ``--max-body`` when not given."""
+    exchange: Annotated[float, BeforeValidator(_limit)] | None = None
+    """Longest whole exchange in seconds (``1h``; 0 or ``never``: no limit), upgraded connections exempt.
+    ``--exchange-timeout`` when not given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     """One customer's application, as declared. Exactly one of docker, process and upstreams says how it runs."""
 
@@ -194,6 +211,10 @@ class Tenant:
     """Seconds between SIGTERM and SIGKILL at a stop."""
     ready: Ready = field(default_factory=Ready)
     wake: Wake = field(default_factory=Wake)
+    limits: Limits = field(default_factory=Limits)
+    keep_alive: bool = True
+    """Whether connections to the application serve several requests. False is for an application that must not see two
+    visitors on one connection; it costs a connection a request."""
 
     def __post_init__(self) -> None:
         """The rules that span fields. Raises ValueError."""

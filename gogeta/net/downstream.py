@@ -11,6 +11,7 @@ from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, cast
 
+from gogeta.core.census import UNCOUNTED
 from gogeta.core.pages import Page, problem
 from gogeta.core.refusal import Reason, RefusedError
 from gogeta.net.breaking import break_off
@@ -41,6 +42,7 @@ class DownstreamConnection(RequestParsing):
         self.transport: asyncio.Transport
         self.reading: ReadGate
         self.peer = ""
+        self.counted_under = UNCOUNTED
         self._broken = False
         """Nothing more is parsed: a request was refused in a way that ends the connection."""
         # Answering.
@@ -77,8 +79,8 @@ class DownstreamConnection(RequestParsing):
         self.transport.set_write_buffer_limits(high=WRITE_HIGH)
         peer = transport.get_extra_info("peername")
         self.peer = peer[0] if isinstance(peer, tuple) else "unix"
-        if not self.proxy.opened(self):
-            self.refuse(RefusedError(Reason.CONNECTIONS, "limit reached"))
+        if (reason := self.proxy.opened(self)) is not None:
+            self.refuse(RefusedError(reason, "limit reached"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The visitor is gone."""

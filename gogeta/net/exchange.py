@@ -33,6 +33,7 @@ class Exchange:
         "answered",
         "attempts",
         "began",
+        "body_limit",
         "downstream",
         "ended",
         "entry",
@@ -40,6 +41,7 @@ class Exchange:
         "held_since",
         "pending",
         "pending_bytes",
+        "received",
         "request_done",
         "request_id",
         "sent",
@@ -60,6 +62,10 @@ class Exchange:
         self.pending: list[bytes] = []
         """What the upstream is to get next, in order; the head is in it when an upstream takes the exchange."""
         self.pending_bytes = 0
+        self.received = 0
+        """Bytes of the request's body so far."""
+        self.body_limit = 0
+        """Most bytes that may be received; 0 is no limit."""
         self.request_done = head.length == 0
         self.request_id = b""
         self.attempts = 0
@@ -83,6 +89,7 @@ class Exchange:
         """A piece of the request's body has arrived; ``flush`` sends it on."""
         if self.ended:
             return
+        self.received += len(chunk)
         if self.head.chunked:
             self.pending += (b"%x\r\n" % len(chunk), chunk, b"\r\n")
         else:
@@ -154,6 +161,16 @@ class Exchange:
         if self.answered:
             self._end()
             self.downstream.proxy.tally.broken["upstream"] += 1
+            self.downstream.break_off()
+        else:
+            self.refuse(reason)
+
+    def cut(self, reason: Reason) -> None:
+        """A limit is reached: an error of our own where no answer has begun, a visible break else."""
+        if self.answered:
+            limit = "limit" if reason is Reason.BODY_TOO_LARGE else "timeout"
+            self.downstream.proxy.tally.broken[limit] += 1
+            self.abandon()
             self.downstream.break_off()
         else:
             self.refuse(reason)

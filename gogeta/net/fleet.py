@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from gogeta.core.limits import Bounds, bounds_of
 from gogeta.core.pool import Pool
 from gogeta.core.routing import RoutingTable
 from gogeta.domain.lifecycle import Meeting
@@ -30,12 +31,13 @@ class Entry:
     """One tenant, live."""
 
     __slots__ = (
+        "_defaults",
+        "bounds",
         "endpoints",
         "held",
         "in_flight",
         "meeting",
         "name",
-        "pool_limit",
         "pools",
         "record",
         "suspected_at",
@@ -44,10 +46,11 @@ class Entry:
         "written_at",
     )
 
-    def __init__(self, record: TenantRecord, pool_limit: int) -> None:
-        """An entry with nothing in flight."""
+    def __init__(self, record: TenantRecord, defaults: Bounds) -> None:
+        """An entry with nothing in flight; ``defaults`` hold where the tenant says nothing else."""
         self.name: TenantName = record.tenant.name
-        self.pool_limit = pool_limit
+        self._defaults = defaults
+        self.bounds = bounds_of(record.tenant, defaults)
         self.pools: dict[Upstream, Pool[UpstreamConnection]] = {}
         self.held: dict[Exchange, asyncio.TimerHandle] = {}
         """Requests that wait, in their order of arrival."""
@@ -72,8 +75,10 @@ class Entry:
             record.observed.instance == self.record.observed.instance
             and record.endpoints == self.endpoints
             and record.meeting is Meeting.FORWARD
+            and record.tenant.keep_alive is self.record.tenant.keep_alive
         )
         self.record = record
+        self.bounds = bounds_of(record.tenant, self._defaults)
         self.meeting = record.meeting
         self.endpoints = record.endpoints
         return [] if same else self.retire()
@@ -94,18 +99,18 @@ class Entry:
             endpoint = endpoints[self.turn]
         pool = self.pools.get(endpoint)
         if pool is None:
-            pool = self.pools[endpoint] = Pool(self.pool_limit)
+            pool = self.pools[endpoint] = Pool(self.bounds.idle)
         return endpoint, pool
 
 
 class Fleet:
     """All entries, and which host leads to which."""
 
-    def __init__(self, pool_limit: int) -> None:
-        """``pool_limit``: most idle connections to one endpoint."""
+    def __init__(self, defaults: Bounds) -> None:
+        """``defaults`` hold for tenants that say nothing else."""
         self.entries: dict[str, Entry] = {}
         self.routes = RoutingTable()
-        self._pool_limit = pool_limit
+        self._defaults = defaults
         self._by_host: dict[bytes, Entry | None] = {}
         self.on_change: Callable[[Entry], None] = lambda _: None
         """Called after an entry took another record, and after it was removed."""
@@ -143,7 +148,7 @@ class Fleet:
             return
         if entry is None:
             self._by_host.clear()
-            self.entries[name] = entry = Entry(after, self._pool_limit)
+            self.entries[name] = entry = Entry(after, self._defaults)
         else:
             close(entry.update(after))
         self.on_change(entry)

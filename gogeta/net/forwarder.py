@@ -13,7 +13,9 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, assert_never
 
 from gogeta.core.admission import Forward, Hold, Page, Refuse, admit
+from gogeta.core.census import Census
 from gogeta.core.forwarding import Forwarding
+from gogeta.core.limits import Bounds, too_large
 from gogeta.core.pages import starting_page
 from gogeta.core.refusal import Reason
 from gogeta.domain.lifecycle import Cause, Meeting
@@ -22,6 +24,7 @@ from gogeta.kit.tasks import Tasks
 from gogeta.net.activity import Activity
 from gogeta.net.dialing import Dialer
 from gogeta.net.fleet import Entry, Fleet
+from gogeta.net.overdue import Overdue
 from gogeta.net.tally import Tally
 from gogeta.net.waker import Waker
 
@@ -52,13 +55,17 @@ class Proxy:
         self.registry = registry
         self.tasks = tasks
         self.tally = Tally()
-        self.fleet = Fleet(settings.max_idle_upstream)
+        self.fleet = Fleet(
+            Bounds(settings.max_body, settings.exchange_timeout or 0.0, settings.max_idle_upstream),
+        )
         self.fleet.on_change = self._changed
         self.waker = Waker(self, registry)
         self.activity = Activity(self.fleet, registry, self.tally, settings.access_interval)
         self.forwarding = Forwarding(settings.listen.port, settings.trusted_proxies)
         """Port 0, where any free one is taken, is made good when it is known."""
         self.dialer = Dialer(self, forbidden)
+        self.overdue = Overdue(settings)
+        self.census = Census(settings.max_connections_per_address, settings.trusted_proxies)
         self.connections: set[DownstreamConnection] = set()
         self.upstreams: set[UpstreamConnection] = set()
         self.draining = False
@@ -79,15 +86,22 @@ class Proxy:
 
     # Connections.
 
-    def opened(self, connection: DownstreamConnection) -> bool:
-        """A visitor has connected; False when there are too many."""
+    def opened(self, connection: DownstreamConnection) -> Reason | None:
+        """A visitor has connected; a reason when there are too many."""
         self.tally.connections += 1
         self.connections.add(connection)
-        return len(self.connections) <= self.settings.max_connections
+        if len(self.connections) > self.settings.max_connections:
+            return Reason.CONNECTIONS
+        whose = self.census.enter(connection.peer)
+        if whose is None:
+            return Reason.ADDRESS_CONNECTIONS
+        connection.counted_under = whose
+        return None
 
     def closed(self, connection: DownstreamConnection) -> None:
         """A visitor has gone."""
         self.connections.discard(connection)
+        self.census.leave(connection.counted_under)
 
     # The way.
 
@@ -107,7 +121,18 @@ class Proxy:
         exchange.entry = entry
         entry.in_flight += 1
         self.activity.touch(entry)
+        bounds = entry.bounds
+        if bounds.body:
+            if too_large(head.length, exchange.received, bounds.body):
+                exchange.refuse(Reason.BODY_TOO_LARGE)
+                return
+            exchange.body_limit = bounds.body
+        if bounds.exchange or not exchange.request_done:
+            self.overdue.begin(exchange, bounds)
         forwarding = self.forwarding.fields(exchange.downstream.peer, head, exchange.request_id)
+        if not bounds.idle and not head.upgrade:
+            # RFC 9112 section 9.6: who will not use the connection again says so.
+            forwarding += b"Connection: close\r\n"
         exchange.serialised = head.serialise(forwarding)
         if entry.meeting is Meeting.FORWARD:
             self.forward(exchange, entry)
@@ -263,6 +288,7 @@ class Proxy:
     def ended(self, exchange: Exchange) -> None:
         """An exchange is over, in whatever way: the access record."""
         entry = exchange.entry
+        self.overdue.end(exchange)
         if exchange.status:
             self.tally.answers[exchange.status // 100] += 1
             self.tally.request_seconds.add(self.loop_time() - exchange.began)
@@ -297,6 +323,7 @@ class Proxy:
         now = self.now
         for connection in [connection for connection in self.connections if connection.deadline < now]:
             connection.expired()
+        self.overdue.sweep(now)
 
     def expire_idle(self) -> None:
         """Close upstream connections that were idle for too long."""

@@ -183,8 +183,12 @@ class RequestParsing(asyncio.Protocol, ABC):
     def on_body(self, body: bytes) -> None:
         """llhttp: a piece of the body."""
         self._fruitless = 0
-        if self._receiving is not None and not self._broken:
-            self._receiving.body(body)
+        exchange = self._receiving
+        if exchange is not None and not self._broken:
+            exchange.body(body)
+            if exchange.body_limit and exchange.received > exchange.body_limit and not exchange.ended:
+                self._broken = True
+                exchange.cut(Reason.BODY_TOO_LARGE)
 
     def on_message_complete(self) -> None:
         """llhttp: the request is complete."""

@@ -38,7 +38,8 @@ class Tally:
     refusals: Counter[str] = field(default_factory=Counter)
     """Answers of our own, by reason."""
     broken: Counter[str] = field(default_factory=Counter)
-    """Exchanges cut after their response had begun, by side: ``client``, ``upstream``, ``timeout``, ``drain``."""
+    """Exchanges cut after their response had begun, by side: ``client``, ``upstream``, ``timeout``, ``drain``;
+    ``limit``: the request's body became larger than is taken."""
     upstream_connects: int = 0
     upstream_connect_failures: int = 0
     upstream_reuses: int = 0
