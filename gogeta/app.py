@@ -29,6 +29,7 @@ from gogeta.kit.clock import wall_ms
 from gogeta.kit.local_addresses import local_addresses
 from gogeta.kit.signals import stop_signals
 from gogeta.kit.tasks import Tasks
+from gogeta.net.access_log import access_logged
 from gogeta.net.forwarder import Proxy
 from gogeta.net.server import Server
 from gogeta.registry.mirror import TenantMirror
@@ -118,11 +119,11 @@ async def _serve(
     site = AdminSite(settings.admin, metrics, "gogeta")
     try:
         with stop_signals() as stop:
-            async with Tasks("gogeta") as tasks:
+            async with Tasks("gogeta") as tasks, access_logged(settings) as access_log:
                 me = f"{socket.gethostname()}-{os.getpid()}"
                 registry = Registry(store, f"gogeta/{me}")
                 mirror = TenantMirror(store)
-                proxy = Proxy(settings, registry, _forbidden(settings, store), tasks)
+                proxy = Proxy(settings, registry, _forbidden(settings, store), tasks, access_log)
                 mirror.subscribe(proxy.fleet.changed)
                 metrics.register(ProxyCollector(proxy, mirror))
                 server = Server(proxy, settings.listen)

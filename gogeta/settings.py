@@ -138,6 +138,17 @@ def duration(default: float, **declaration: Any) -> Any:  # noqa: ANN401 - a fie
     return option(default, parse=parse_duration, show=format_duration, metavar="DURATION", **declaration)
 
 
+def share(value: object) -> float:
+    """A parser of a part of the whole, from 0 to 1."""
+    try:
+        part = float(str(value))
+    except ValueError:
+        part = -1.0
+    if isinstance(value, bool) or not 0 <= part <= 1:
+        raise ValueError(f"expected a number from 0 to 1, not {value!r}")
+    return part
+
+
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -317,4 +328,43 @@ class ServeSettings(RegistrySettings):
         help="Most often a tenant's last access is written while it is in use; "
         "a tenth of its idle timeout if that is less.",
         section="Timeouts",
+    )
+    access_log: str = option(
+        "off",
+        help="Where a line for each exchange goes: off, - for standard output, or a file that all workers share. One "
+        "that was moved or removed is made anew within about a second.",
+        parse=text,
+        metavar="FILE",
+        section="Access log",
+    )
+    access_log_format: str = option(
+        "json",
+        help="One JSON object a line, or the combined format that other web servers write.",
+        parse=one_of("json", "combined"),
+        metavar="FORMAT",
+        choices=("json", "combined"),
+        section="Access log",
+    )
+    access_log_sample: float = option(
+        1.0,
+        help="Part of the exchanges that is logged, from 0 to 1. Answers of 500 and more and exchanges that broke off "
+        "always are.",
+        parse=share,
+        metavar="SHARE",
+        section="Access log",
+    )
+    access_log_query: str = option(
+        "drop",
+        help="Whether the query of what was asked is logged; secrets often stand in it. A referer's never is.",
+        parse=one_of("drop", "keep"),
+        metavar="WHAT",
+        choices=("drop", "keep"),
+        section="Access log",
+    )
+    access_log_queue: int = option(
+        10_000,
+        help="Most lines waiting to be written, in each worker; more are dropped and counted.",
+        parse=whole(1, 1_000_000),
+        metavar="N",
+        section="Access log",
     )

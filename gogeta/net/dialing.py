@@ -78,6 +78,7 @@ class Dialer:
             except OSError as error:
                 failure = error
             else:
+                connection.address = str(address)
                 return connection
         raise failure
 
@@ -95,6 +96,7 @@ class Dialer:
                 await asyncio.sleep(_FULL_PAUSES[min(attempt, len(_FULL_PAUSES) - 1)])
                 attempt += 1
             else:
+                connection.address = str(endpoint)
                 return connection
 
     async def _addresses(self, endpoint: Endpoint) -> list[Endpoint]:

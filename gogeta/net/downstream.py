@@ -11,6 +11,7 @@ from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, cast
 
+from gogeta.core.access_record import Ending
 from gogeta.core.census import UNCOUNTED
 from gogeta.core.pages import Page, problem
 from gogeta.core.refusal import Reason, RefusedError
@@ -195,7 +196,9 @@ class DownstreamConnection(RequestParsing):
         self._broken = True
         self.proxy.tally.refusals[error.reason.value] += 1
         self.proxy.tally.answers[error.status // 100] += 1
-        self.write_page(problem(error.reason, ""), keep_alive=False, bodiless=False)
+        page = problem(error.reason, "")
+        self.write_page(page, keep_alive=False, bodiless=False)
+        self.proxy.note_refusal(self, page, error.reason)
         self._linger()
 
     def finish(self, exchange: Exchange, *, keep_alive: bool) -> None:
@@ -309,7 +312,7 @@ class DownstreamConnection(RequestParsing):
             if current is None or current.answered:
                 self.proxy.tally.broken["timeout"] += 1
                 if current is not None:
-                    current.abandon()
+                    current.abandon(Ending.TIMEOUT)
                 self.break_off()
             elif current.upstream is None:
                 # Held or connecting: those have deadlines of their own.
@@ -328,6 +331,8 @@ class DownstreamConnection(RequestParsing):
         if self._current is not None and not self._current.answered:
             self._current.refuse(Reason.DRAINING)
         elif not self._closing:
+            if self._current is not None:
+                self._current.abandon(Ending.DRAIN)
             self.break_off()
 
     def drain(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from gogeta.core.access_record import Ending
 from gogeta.core.pages import Page, error_page, problem
 from gogeta.core.refusal import Reason
 from gogeta.core.request import RequestHead
@@ -36,18 +37,25 @@ class Exchange:
         "body_limit",
         "downstream",
         "ended",
+        "ending",
         "entry",
+        "first_byte",
+        "forwarded",
         "head",
         "held_since",
         "pending",
         "pending_bytes",
         "received",
+        "refusal",
         "request_done",
         "request_id",
+        "reused",
         "sent",
+        "sent_bytes",
         "serialised",
         "status",
         "upstream",
+        "via",
     )
 
     def __init__(self, head: RequestHead, downstream: DownstreamConnection, began: float) -> None:
@@ -77,6 +85,14 @@ class Exchange:
         self.ended = False
         self.status = 0
         self.held_since = began
+        # For the access log.
+        self.forwarded = 0.0
+        self.first_byte = 0.0
+        self.sent_bytes = 0
+        self.via = ""
+        self.reused = False
+        self.refusal = ""
+        self.ending = Ending.COMPLETE
 
     def __repr__(self) -> str:
         """One line for logs and tests."""
@@ -126,6 +142,8 @@ class Exchange:
         self.upstream = upstream
         self.attempts += 1
         upstream.exchange = self
+        self.via, self.reused = upstream.address, upstream.reused
+        self.forwarded = self.downstream.proxy.loop_time()
         self.pending.insert(0, self.serialised)
         downstream = self.downstream
         downstream.reading.release(Hold.PENDING)
@@ -137,7 +155,9 @@ class Exchange:
 
     def write(self, data: bytes) -> None:
         """Bytes of the final response, ready for the visitor."""
-        self.answered = True
+        if not self.answered:
+            self.answered = True
+            self.first_byte = self.downstream.proxy.loop_time()
         self.downstream.write(data)
 
     def herald(self, data: bytes) -> None:
@@ -159,6 +179,7 @@ class Exchange:
         if self.ended:
             return
         if self.answered:
+            self.ending = Ending.UPSTREAM
             self._end()
             self.downstream.proxy.tally.broken["upstream"] += 1
             self.downstream.break_off()
@@ -168,9 +189,9 @@ class Exchange:
     def cut(self, reason: Reason) -> None:
         """A limit is reached: an error of our own where no answer has begun, a visible break else."""
         if self.answered:
-            limit = "limit" if reason is Reason.BODY_TOO_LARGE else "timeout"
-            self.downstream.proxy.tally.broken[limit] += 1
-            self.abandon()
+            ending = Ending.LIMIT if reason is Reason.BODY_TOO_LARGE else Ending.TIMEOUT
+            self.downstream.proxy.tally.broken[ending.value] += 1
+            self.abandon(ending)
             self.downstream.break_off()
         else:
             self.refuse(reason)
@@ -185,7 +206,10 @@ class Exchange:
         """Answer with a page of our own, counted under ``reason``."""
         self.drop_upstream()
         self.status = page.status
+        self.refusal = reason.value
+        self.sent_bytes = 0 if self.head.method == b"HEAD" else len(page.body)
         self.answered = True
+        self.first_byte = self.downstream.proxy.loop_time()
         self.downstream.proxy.tally.refusals[reason.value] += 1
         # An HTTP/1.0 client would have to be told that the connection stays open; it is simpler that it does not.
         keep_alive = self.head.keep_alive and self.request_done and self.head.http11 and reason not in _CLOSING
@@ -193,10 +217,11 @@ class Exchange:
         self._end()
         self.downstream.finish(self, keep_alive=keep_alive)
 
-    def abandon(self) -> None:
+    def abandon(self, ending: Ending = Ending.CLIENT) -> None:
         """The visitor is gone: the upstream is told at once; a wake that was asked for goes on."""
         self.drop_upstream()
         if not self.ended:
+            self.ending = ending
             self._end()
 
     def drop_upstream(self) -> None:

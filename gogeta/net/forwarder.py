@@ -12,12 +12,14 @@ import os
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, assert_never
 
+from gogeta.core.access_record import Ending
 from gogeta.core.admission import Forward, Hold, Page, Refuse, admit
 from gogeta.core.census import Census
 from gogeta.core.forwarding import Forwarding
 from gogeta.core.limits import Bounds, too_large
 from gogeta.core.pages import starting_page
 from gogeta.core.refusal import Reason
+from gogeta.core.response import SWITCHING
 from gogeta.domain.lifecycle import Cause, Meeting
 from gogeta.kit.clock import wall_ms
 from gogeta.kit.tasks import Tasks
@@ -29,8 +31,10 @@ from gogeta.net.tally import Tally
 from gogeta.net.waker import Waker
 
 if TYPE_CHECKING:
+    from gogeta.core import pages
     from gogeta.core.pool import Pool
     from gogeta.domain.upstreams import Forbidden, Upstream
+    from gogeta.net.access_log import AccessLog
     from gogeta.net.downstream import DownstreamConnection
     from gogeta.net.exchange import Exchange
     from gogeta.net.upstream import UpstreamConnection
@@ -49,8 +53,18 @@ _CONNECT_PAUSES: Final = (0.01, 0.03, 0.06, 0.1, 0.2)
 class Proxy:
     """Shared state of one worker, and the steps of a request's way."""
 
-    def __init__(self, settings: ServeSettings, registry: Registry, forbidden: Forbidden, tasks: Tasks) -> None:
-        """``tasks`` is where background work runs; ``forbidden``: addresses that no upstream may have."""
+    def __init__(
+        self,
+        settings: ServeSettings,
+        registry: Registry,
+        forbidden: Forbidden,
+        tasks: Tasks,
+        access_log: AccessLog | None = None,
+    ) -> None:
+        """``tasks`` is where background work runs; ``forbidden``: addresses that no upstream may have.
+
+        ``access_log`` is where exchanges are noted, if anywhere; it is started and closed by whoever made it.
+        """
         self.settings = settings
         self.registry = registry
         self.tasks = tasks
@@ -64,6 +78,7 @@ class Proxy:
         self.forwarding = Forwarding(settings.listen.port, settings.trusted_proxies)
         """Port 0, where any free one is taken, is made good when it is known."""
         self.dialer = Dialer(self, forbidden)
+        self.access_log = access_log
         self.overdue = Overdue(settings)
         self.census = Census(settings.max_connections_per_address, settings.trusted_proxies)
         self.connections: set[DownstreamConnection] = set()
@@ -292,6 +307,9 @@ class Proxy:
         if exchange.status:
             self.tally.answers[exchange.status // 100] += 1
             self.tally.request_seconds.add(self.loop_time() - exchange.began)
+        log = self.access_log
+        if log is not None and log.takes(exchange.request_id, exchange.status, exchange.ending):
+            self._note(log, exchange)
         if entry is not None:
             entry.in_flight -= 1
             self.activity.touch(entry)
@@ -304,7 +322,45 @@ class Proxy:
         if not exchange.ended:
             exchange.ended = True
             exchange.status = 0
+            exchange.ending = Ending.UPGRADE
             self.ended(exchange)
+
+    def _note(self, log: AccessLog, exchange: Exchange) -> None:
+        head, entry = exchange.head, exchange.entry
+        log.note(
+            exchange.began,
+            exchange.forwarded,
+            exchange.first_byte,
+            self.loop_time(),
+            exchange.request_id,
+            "" if entry is None else entry.name,
+            exchange.downstream.peer,
+            head.method,
+            head.host,
+            head.target,
+            head.http11,
+            head.fields,
+            SWITCHING if exchange.ending is Ending.UPGRADE else exchange.status,
+            exchange.refusal,
+            exchange.ending,
+            exchange.received,
+            exchange.sent_bytes,
+            exchange.via,
+            exchange.reused,
+            exchange.attempts,
+        )
+
+    def note_refusal(self, connection: DownstreamConnection, page: pages.Page, reason: Reason) -> None:
+        """For the access log: what could not become a request was refused."""
+        log = self.access_log
+        if log is not None and log.takes(b"%d" % self.tally.refusals.total(), page.status, Ending.COMPLETE):
+            now, none = self.loop_time(), b""
+            # fmt: off
+            log.note(
+                now, 0.0, now, now, none, "", connection.peer, none, none, none, False, (),  # noqa: FBT003 - positional
+                page.status, reason.value, Ending.COMPLETE, 0, len(page.body), "", False, 0,  # noqa: FBT003 - ditto
+            )
+            # fmt: on
 
     # Changes.
 

@@ -44,6 +44,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.reading: ReadGate
         self.exchange: Exchange | None = None
         self.reused = False
+        self.address = ""
+        """Where it leads, as the access log shows it."""
         self._parser = httptools.HttpResponseParser(self)
         self._phrase = b""
         self._fields: Fields = []
@@ -224,6 +226,8 @@ class UpstreamConnection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """llhttp: a piece of the body."""
         self._fruitless = 0
+        if self.exchange is not None:
+            self.exchange.sent_bytes += len(body)
         head = self._head
         if self._complete or self._refusal is not None or head is None:
             self._surplus = True

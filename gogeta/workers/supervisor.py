@@ -24,6 +24,7 @@ from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import monotonic
 from gogeta.kit.signals import stop_signals
 from gogeta.kit.tasks import Tasks
+from gogeta.net.access_log import check_access_log
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -41,8 +42,9 @@ _GRACE: Final = 5.0
 def run_workers(settings: ServeSettings) -> int:
     """Run ``settings.workers`` proxies until SIGTERM or SIGINT; 0 when all of them ended well.
 
-    Raises AddressTakenError, which names the setting.
+    Raises AddressTakenError, or AccessLogError; both name the setting.
     """
+    check_access_log(settings)
     return asyncio.run(Supervisor(settings).run())
 
 

@@ -66,7 +66,7 @@ async def test_the_settings_hold_for_a_tenant_that_says_nothing() -> None:
 
 async def test_a_tenant_may_take_more_than_the_settings_say() -> None:
     async with stage(max_body=10) as on:
-        await on.serve("one", limits={"body": 0})
+        await on.serve(name="one", limits={"body": 0})
         app = await on.serve(limits={"body": "1k"})
         assert (await on.ask(post(b"x" * 1024))).status == 200
         assert (await on.ask(post(b"x" * 1025))).status == 413

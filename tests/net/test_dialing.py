@@ -105,7 +105,7 @@ async def test_a_socket_that_cannot_be_connected_to_is_502(tmp_path: Path, kind:
 
 def fill(listener: socket.socket, stack: contextlib.ExitStack) -> list[socket.socket]:
     """Connections that nobody accepts, until the kernel takes no more."""
-    waiting = []
+    waiting: list[socket.socket] = []
     while True:
         one = stack.enter_context(socket.socket(listener.family))
         one.settimeout(0)
@@ -216,12 +216,8 @@ class Names:
 
         async def resolve(host: str, port: int, **more: int) -> object:
             if host not in self.addresses:
-                return await real(host, port, **more)  # type: ignore[arg-type] # passed on
-            return [
-                answer
-                for address in self.addresses[host]
-                for answer in await real(address, port, **more)  # type: ignore[arg-type] # ditto
-            ]
+                return await real(host, port, **more)
+            return [answer for address in self.addresses[host] for answer in await real(address, port, **more)]
 
         monkeypatch.setattr(loop, "getaddrinfo", resolve)
 
