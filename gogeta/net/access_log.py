@@ -293,10 +293,6 @@ class AccessLog:
 
     def _failed(self, error: OSError) -> None:
         self.failures += 1
-        if error.errno == errno.EPIPE and self._file is not None and self._path != STANDARD_OUTPUT:
-            # The reader of a named pipe has gone; opening it waits for the next one.
-            os.close(self._file)
-            self._file = None
         if not self._trouble:
             self._trouble = True
             logger.warning(
@@ -304,6 +300,12 @@ class AccessLog:
                 self._path,
                 error.strerror or error,
             )
+        if error.errno == errno.EPIPE and self._file is not None and self._path != STANDARD_OUTPUT:
+            # The reader of a named pipe has gone. Opening it waits for the next one, and what is queued waits too.
+            os.close(self._file)
+            self._file = None
+            with contextlib.suppress(OSError):
+                self._open()
 
 
 def access_log_of(settings: ServeSettings) -> AccessLog | None:

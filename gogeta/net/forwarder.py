@@ -143,7 +143,7 @@ class Proxy:
                 return
             exchange.body_limit = bounds.body
         if bounds.exchange or not exchange.request_done:
-            self.overdue.begin(exchange, bounds)
+            self.overdue.begin(exchange, bounds, self.loop_time())
         forwarding = self.forwarding.fields(exchange.downstream.peer, head, exchange.request_id)
         if not bounds.idle and not head.upgrade:
             # RFC 9112 section 9.6: who will not use the connection again says so.

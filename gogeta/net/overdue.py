@@ -30,12 +30,12 @@ class Overdue:
         """How many exchanges are watched."""
         return len(self._limited.keys() | self._uploading.keys())
 
-    def begin(self, exchange: Exchange, bounds: Bounds) -> None:
-        """An exchange begins."""
+    def begin(self, exchange: Exchange, bounds: Bounds, now: float) -> None:
+        """An exchange begins: its turn has come, which may be long after its head was read."""
         if bounds.exchange:
             self._limited[exchange] = exchange.began + bounds.exchange
         if self._minimum and not exchange.request_done:
-            self._uploading[exchange] = Mark(exchange.began, 0)
+            self._uploading[exchange] = Mark(now, exchange.received)
 
     def end(self, exchange: Exchange) -> None:
         """An exchange is over, in whatever way."""

@@ -110,6 +110,23 @@ def test_a_file_that_was_moved_or_removed_is_made_anew(tmp_path: Path, away: str
     assert (log.written, log.dropped, log.failures) == (2, 0, 0)
 
 
+def test_a_file_that_somebody_else_has_put_in_its_place_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    with logging(path) as log:
+        note(log, b"one")
+        wait_for(lambda: log.written == 1)
+        path.rename(tmp_path / "access.log.1")
+        path.touch()
+        number = 0
+        # As logrotate's `create` does; until it is noticed the old one is written.
+        while not path.stat().st_size:
+            number += 1
+            note(log, b"%d" % number)
+            time.sleep(0.05)
+            assert number < 200
+    assert len(lines(path)) + len(lines(tmp_path / "access.log.1")) == log.written == number + 1
+
+
 def test_nothing_is_lost_while_a_file_is_rotated(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     with logging(path) as log:
@@ -155,8 +172,9 @@ def test_a_pipe_that_nobody_reads_costs_records_and_never_the_one_who_notes(tmp_
         # It goes, which costs what was on its way; the next one finds the log working.
         note(log, b"lost")
         wait_for(lambda: log.failures)
+        note(log, b"again")
+        time.sleep(0.3)
         with path.open() as reader:
-            note(log, b"again")
             assert json.loads(reader.readline())["request_id"] == "again"
     assert (log.written, log.dropped) == (101, 151)
 
@@ -190,10 +208,13 @@ def test_lines_to_a_pipe_are_whole_whatever_their_length(tmp_path: Path) -> None
 
     reading = threading.Thread(target=read)
     reading.start()
+    # Open until both have ended: a writer that is early must not be the last for the reader.
+    held = os.open(path, os.O_WRONLY)
     writers = [
         subprocess.Popen([sys.executable, "-m", "tests.net.log_writer", str(path), "1000", name]) for name in "ab"
     ]
     assert [writer.wait(30) for writer in writers] == [0, 0]
+    os.close(held)
     reading.join(10)
     assert sorted(json.loads(line)["request_id"] for line in got) == sorted(
         f"{name}-{number}" for name in "ab" for number in range(1000)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -206,9 +207,8 @@ async def test_connections_kept_before_a_tenant_wanted_none_are_not_used_again()
     async with stage() as on, on.visitor() as visitor:
         app = await on.serve()
         await visitor.ask(get())
-        record = on.records["acme"]
-        on.declare(endpoint=record.observed.endpoints[0], keep_alive=False)
-        on.change(observed=record.observed)
+        # Of the same start of the tenant: nothing else has changed.
+        on.change(tenant=replace(on.records["acme"].tenant, keep_alive=False))
         await until(lambda: app.lost == 1)
         await visitor.ask(get())
         assert app.connections == 2
@@ -348,6 +348,24 @@ async def test_who_waits_for_a_slow_tenant_is_not_slow() -> None:
         before = on.proxy.now
         await until(lambda: on.proxy.now > before + 1.5)
         go_on.set()
+        assert (await visitor.answer()).status == 200
+
+
+async def test_who_waits_for_an_earlier_answer_is_not_slow() -> None:
+    async with stage(min_body_rate=1000, body_rate_window=1.0) as on, on.visitor() as visitor:
+        app = await on.serve(App(b""))
+        visitor.send(get() + post(b"hello")[:-4])
+        await app.heard(1)
+        before = on.proxy.now
+        await until(lambda: on.proxy.now > before + 1.5)
+        app.writers[0].write(OK)
+        assert (await visitor.answer()).status == 200
+        # Its turn has come, and the sweep looks at it for the first time.
+        before = on.proxy.now
+        await until(lambda: on.proxy.now > before)
+        visitor.send(b"ello")
+        await app.heard(2)
+        app.writers[-1].write(OK)
         assert (await visitor.answer()).status == 200
 
 
