@@ -34,6 +34,7 @@ from gogeta.kit.listening import address
 from gogeta.kit.local_addresses import local_addresses
 from gogeta.kit.signals import stop_signals
 from gogeta.kit.tasks import Tasks
+from gogeta.net.access_log import access_logged
 from gogeta.net.certificates import Certificates
 from gogeta.net.forwarder import Proxy
 from gogeta.net.server import Server
@@ -208,11 +209,11 @@ async def serve(
     metrics = CollectorRegistry()
     site = AdminSite(settings.admin, place.metrics(metrics), "gogeta")
     try:
-        async with Tasks("gogeta") as tasks:
+        async with Tasks("gogeta") as tasks, access_logged(settings) as access_log:
             me = f"{socket.gethostname()}-{os.getpid()}"
             registry = Registry(store, f"gogeta/{me}")
             mirror = TenantMirror(store)
-            proxy = Proxy(settings, registry, _forbidden(settings, store), tasks)
+            proxy = Proxy(settings, registry, _forbidden(settings, store), tasks, access_log)
             mirror.subscribe(proxy.fleet.changed)
             metrics.register(ProxyCollector(proxy, mirror))
             server = Server(proxy, settings.listen, certificates)

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from urllib.parse import unquote
 
 from gogeta.domain.hosts import split_authority
-from gogeta.domain.quantities import format_duration, parse_duration, parse_size
+from gogeta.domain.quantities import format_duration, parse_duration, parse_duration_or_never, parse_size
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.options import ON_OFF, option
 
@@ -183,6 +183,17 @@ def duration(default: float, **declaration: Any) -> Any:  # noqa: ANN401 - a fie
     return option(default, parse=parse_duration, show=format_duration, metavar="DURATION", **declaration)
 
 
+def share(value: object) -> float:
+    """A parser of a part of the whole, from 0 to 1."""
+    try:
+        part = float(str(value))
+    except ValueError:
+        part = -1.0
+    if isinstance(value, bool) or not 0 <= part <= 1:
+        raise ValueError(f"expected a number from 0 to 1, not {value!r}")
+    return part
+
+
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -317,6 +328,14 @@ class ServeSettings(RegistrySettings):
         metavar="N",
         section="Limits",
     )
+    max_connections_per_address: int = option(
+        1000,
+        help="Most connections at once from one address (IPv6: one /64 network), in each worker; more are refused "
+        "with 429. 0: no limit. Trusted proxies are not counted.",
+        parse=whole(0),
+        metavar="N",
+        section="Limits",
+    )
     max_header_bytes: int = option(
         32 * 1024,
         help="Longest request or response head; beyond it 431, from a tenant 502.",
@@ -326,6 +345,20 @@ class ServeSettings(RegistrySettings):
     )
     max_header_fields: int = option(
         128, help="Most header fields in a head.", parse=whole(1, 10_000), metavar="N", section="Limits"
+    )
+    max_body: int = option(
+        0,
+        help="Largest request body, where a tenant's limits say nothing else; beyond it 413. 0: no limit.",
+        parse=parse_size,
+        metavar="SIZE",
+        section="Limits",
+    )
+    min_body_rate: int = option(
+        1024,
+        help="Least bytes a second of a request's body while it is awaited; slower ones get 408. 0: no limit.",
+        parse=parse_size,
+        metavar="SIZE",
+        section="Limits",
     )
     max_held: int = option(
         10_000,
@@ -357,6 +390,18 @@ class ServeSettings(RegistrySettings):
     )
     body_timeout: float = duration(
         60.0, help="Longest pause in a body, either way; upgraded connections are exempt.", section="Timeouts"
+    )
+    body_rate_window: float = duration(
+        30.0, help="Time over which the rate of a request's body is judged (see min_body_rate).", section="Timeouts"
+    )
+    exchange_timeout: float | None = option(
+        None,
+        help="Longest whole exchange, where a tenant's limits say nothing else; then 504, or a broken connection where "
+        "the answer had begun. Upgraded connections are exempt. 0 or never: no limit.",
+        parse=parse_duration_or_never,
+        show=format_duration,
+        metavar="DURATION",
+        section="Timeouts",
     )
     upstream_idle_timeout: float = duration(
         30.0, help="How long an idle connection to a tenant is kept.", section="Timeouts"
@@ -396,6 +441,45 @@ class ServeSettings(RegistrySettings):
         help="Most often a tenant's last access is written while it is in use; "
         "a tenth of its idle timeout if that is less.",
         section="Timeouts",
+    )
+    access_log: str = option(
+        "off",
+        help="Where a line for each exchange goes: off, - for standard output, or a file that all workers share. One "
+        "that was moved or removed is made anew within about a second.",
+        parse=text,
+        metavar="FILE",
+        section="Access log",
+    )
+    access_log_format: str = option(
+        "json",
+        help="One JSON object a line, or the combined format that other web servers write.",
+        parse=one_of("json", "combined"),
+        metavar="FORMAT",
+        choices=("json", "combined"),
+        section="Access log",
+    )
+    access_log_sample: float = option(
+        1.0,
+        help="Part of the exchanges that is logged, from 0 to 1. Answers of 500 and more and exchanges that broke off "
+        "always are.",
+        parse=share,
+        metavar="SHARE",
+        section="Access log",
+    )
+    access_log_query: str = option(
+        "drop",
+        help="Whether the query of what was asked is logged; secrets often stand in it. A referer's never is.",
+        parse=one_of("drop", "keep"),
+        metavar="WHAT",
+        choices=("drop", "keep"),
+        section="Access log",
+    )
+    access_log_queue: int = option(
+        10_000,
+        help="Most lines waiting to be written, in each worker; more are dropped and counted.",
+        parse=whole(1, 1_000_000),
+        metavar="N",
+        section="Access log",
     )
 
     @property

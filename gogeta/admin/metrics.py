@@ -36,6 +36,7 @@ class ProxyCollector(Collector):
         """All metrics as of now."""
         yield _gauge("gogeta_build_info", "The running version.", {(__version__,): 1}, ("version",))
         yield from self._traffic()
+        yield from self._access_log()
         yield from self._waking()
         yield from self._registry()
 
@@ -72,6 +73,11 @@ class ProxyCollector(Collector):
             "From the request head read to the first byte of the answer sent.",
             tally.whole_seconds + tally.first_byte_seconds,
         )
+        yield _histogram(
+            "gogeta_upstream_seconds",
+            "From the request handed to the tenant's connection to the first byte of its answer.",
+            tally.whole_seconds + tally.upstream_seconds,
+        )
         yield _counter("gogeta_upgrades", "Connections that became tunnels.", {(): tally.upgrades})
         yield _gauge("gogeta_tasks", "Background tasks under way.", {(): len(proxy.tasks)})
         yield _gauge("gogeta_upstream_connections", "Connections to tenants open now.", {(): len(proxy.upstreams)})
@@ -84,6 +90,19 @@ class ProxyCollector(Collector):
         yield _counter("gogeta_upstream_reuses", "Requests sent on a kept connection.", {(): tally.upstream_reuses})
         yield _counter(
             "gogeta_retries", "Requests sent again because a kept connection had died under them.", {(): tally.retries}
+        )
+
+    def _access_log(self) -> Iterator[Metric]:
+        log = self._proxy.access_log
+        written, dropped, failures = (0, 0, 0) if log is None else (log.written, log.dropped, log.failures)
+        yield _counter("gogeta_access_log_written", "Lines of the access log written.", {(): written})
+        yield _counter(
+            "gogeta_access_log_dropped",
+            "Lines of the access log lost, because its writer was behind or could not write.",
+            {(): dropped},
+        )
+        yield _counter(
+            "gogeta_access_log_failures", "Writes to the access log, or openings of it, that failed.", {(): failures}
         )
 
     def _waking(self) -> Iterator[Metric]:

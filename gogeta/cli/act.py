@@ -225,7 +225,7 @@ def _report_asked(name: str, asked: DesiredChange, *, as_json: bool) -> None:
 def _report_reached(record: TenantRecord, cause: Cause, asked: DesiredChange, ms: float, *, as_json: bool) -> None:
     up = asked.desired.state is Desired.STARTED
     phases = phases_of(record, asked)
-    endpoints = [endpoint.authority for endpoint in record.endpoints]
+    endpoints = [str(endpoint) for endpoint in record.endpoints]
     if as_json:
         showing.print_json(
             {

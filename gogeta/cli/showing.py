@@ -50,7 +50,7 @@ def to_data(record: TenantRecord, access: LastAccess | None) -> dict[str, Any]:
         "hosts": list(record.tenant.hosts),
         "runs": record.tenant.driver or "upstreams",
         "meets": record.meeting.value,
-        "endpoints": [endpoint.authority for endpoint in record.endpoints],
+        "endpoints": [str(endpoint) for endpoint in record.endpoints],
         "idle_timeout": record.tenant.idle_timeout,
         "last_access": None
         if access is None
@@ -181,7 +181,7 @@ def details(record: TenantRecord, access: LastAccess | None, now: int) -> Iterab
     if observed.reason is not None:
         retry = f"; tried again at {rfc3339(observed.reason.retry_at)}" if observed.reason.retry_at else ""
         yield "reason", f"{observed.reason.code.value}: {observed.reason.message}{retry}"
-    yield "endpoints", ", ".join(endpoint.authority for endpoint in record.endpoints) or "none now"
+    yield "endpoints", ", ".join(str(endpoint) for endpoint in record.endpoints) or "none now"
     if access is None:
         yield "last access", "never"
     else:

@@ -53,6 +53,12 @@ _TEXTS: Final[dict[Reason, tuple[str, str]]] = {
     Reason.TARGET_TOO_LONG: ("Too long", "The request's address is too long."),
     Reason.HEAD_TIMEOUT: ("Too slow", "The request took too long to arrive."),
     Reason.BODY_TIMEOUT: ("Too slow", "The request's body took too long to arrive."),
+    Reason.BODY_TOO_SLOW: ("Too slow", "The request's body arrived too slowly."),
+    Reason.BODY_TOO_LARGE: ("Too large", "The request's body is larger than this application takes."),
+    Reason.ADDRESS_CONNECTIONS: (
+        "Too many connections",
+        "There are too many connections from your network right now. Please try again in a moment.",
+    ),
     Reason.CONNECTIONS: ("Very busy", "There are too many connections right now. Please try again in a moment."),
     Reason.HELD: ("Very busy", "Too many requests are waiting already. Please try again in a moment."),
     Reason.LOADING: ("One moment", "The service has just been started. Please try again in a moment."),
@@ -73,6 +79,7 @@ _TEXTS: Final[dict[Reason, tuple[str, str]]] = {
     Reason.UPSTREAM_LOST: ("Not available", "The application ended the connection before it had answered."),
     Reason.UPSTREAM_INVALID: ("Not available", "The application's answer could not be read."),
     Reason.UPSTREAM_TIMEOUT: ("Too slow", "The application did not answer in time."),
+    Reason.EXCHANGE_TIMEOUT: ("Too slow", "The request and its answer took longer than is allowed here."),
     Reason.DRAINING: ("One moment", "This service is being restarted. Please try again in a moment."),
     Reason.HTTPS: ("Moved", "This application is served over https alone."),
     Reason.LOOP: ("Not available", "The request has been here before: its way leads in a circle."),
@@ -80,6 +87,7 @@ _TEXTS: Final[dict[Reason, tuple[str, str]]] = {
 
 _RETRY_AFTER: Final[dict[Reason, int]] = {
     Reason.CONNECTIONS: 5,
+    Reason.ADDRESS_CONNECTIONS: 5,
     Reason.HELD: 5,
     Reason.LOADING: 2,
     Reason.WAKING: 2,

@@ -25,7 +25,10 @@ class Reason(StrEnum):
     TARGET_TOO_LONG = "target-too-long"
     HEAD_TIMEOUT = "head-timeout"
     BODY_TIMEOUT = "body-timeout"
+    BODY_TOO_SLOW = "body-too-slow"
+    BODY_TOO_LARGE = "body-too-large"
     CONNECTIONS = "too-many-connections"
+    ADDRESS_CONNECTIONS = "too-many-connections-from-address"
     HELD = "too-many-held"
     LOADING = "routes-not-loaded"
     WAKING = "waking"
@@ -39,6 +42,7 @@ class Reason(StrEnum):
     UPSTREAM_LOST = "upstream-lost"
     UPSTREAM_INVALID = "upstream-invalid"
     UPSTREAM_TIMEOUT = "upstream-timeout"
+    EXCHANGE_TIMEOUT = "exchange-timeout"
     DRAINING = "draining"
     HTTPS = "https-only"
     LOOP = "loop"
@@ -57,7 +61,10 @@ STATUS: dict[Reason, HTTPStatus] = {
     Reason.TARGET_TOO_LONG: HTTPStatus.REQUEST_URI_TOO_LONG,
     Reason.HEAD_TIMEOUT: HTTPStatus.REQUEST_TIMEOUT,
     Reason.BODY_TIMEOUT: HTTPStatus.REQUEST_TIMEOUT,
+    Reason.BODY_TOO_SLOW: HTTPStatus.REQUEST_TIMEOUT,
+    Reason.BODY_TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     Reason.CONNECTIONS: HTTPStatus.SERVICE_UNAVAILABLE,
+    Reason.ADDRESS_CONNECTIONS: HTTPStatus.TOO_MANY_REQUESTS,
     Reason.HELD: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.LOADING: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.WAKING: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -71,6 +78,7 @@ STATUS: dict[Reason, HTTPStatus] = {
     Reason.UPSTREAM_LOST: HTTPStatus.BAD_GATEWAY,
     Reason.UPSTREAM_INVALID: HTTPStatus.BAD_GATEWAY,
     Reason.UPSTREAM_TIMEOUT: HTTPStatus.GATEWAY_TIMEOUT,
+    Reason.EXCHANGE_TIMEOUT: HTTPStatus.GATEWAY_TIMEOUT,
     Reason.DRAINING: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.HTTPS: HTTPStatus.PERMANENT_REDIRECT,
     Reason.LOOP: HTTPStatus.LOOP_DETECTED,

@@ -15,7 +15,7 @@ from pydantic import ConfigDict
 
 from gogeta.domain.lifecycle import Cause, Desired, Meeting, Observed, meet
 from gogeta.domain.tenant import Tenant
-from gogeta.domain.upstreams import Endpoint
+from gogeta.domain.upstreams import Endpoint, Upstream
 
 # A newer minor writer may add fields; a reader of the same version passes over them.
 _LENIENT: Final = ConfigDict(extra="ignore")
@@ -173,7 +173,7 @@ class TenantRecord:
         return self.tenant.name
 
     @property
-    def endpoints(self) -> tuple[Endpoint, ...]:
+    def endpoints(self) -> tuple[Upstream, ...]:
         """Where it answers now: its upstreams, or what was observed."""
         return self.tenant.upstreams or self.observed.endpoints
 

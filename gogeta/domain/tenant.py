@@ -18,7 +18,7 @@ from gogeta.domain.errors import HostConflictError, InvalidInputError, Problem
 from gogeta.domain.hosts import normalise_pattern, normalise_tenant_name
 from gogeta.domain.quantities import parse_duration, parse_duration_or_never, parse_size
 from gogeta.domain.reading import adapter, read
-from gogeta.domain.upstreams import Endpoint, parse_upstream
+from gogeta.domain.upstreams import Endpoint, UnixEndpoint, Upstream, parse_upstream, upstream_url
 
 TenantName = NewType("TenantName", str)
 """A tenant's name in its one spelling (see ``normalise_tenant_name``)."""
@@ -62,8 +62,8 @@ def _name(value: object) -> str:
     return normalise_tenant_name(str(value))
 
 
-def _upstream(value: object) -> Endpoint:
-    if isinstance(value, Endpoint):
+def _upstream(value: object) -> Upstream:
+    if isinstance(value, (Endpoint, UnixEndpoint)):
         return value
     return parse_upstream(value if isinstance(value, str) else repr(value))
 
@@ -80,6 +80,10 @@ def _wake_mode(value: object) -> object:
     return value
 
 
+def _limit(value: object) -> float:
+    return parse_duration_or_never(value) or 0.0
+
+
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 DurationOrNever = Annotated[
     float | None,
@@ -93,9 +97,7 @@ Environment = dict[Annotated[str, AfterValidator(_variable)], Annotated[Word, Be
 DockerName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", max_length=255)]
 """Names of containers and networks: they become parts of paths of Docker's API."""
 ImageName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_./:@-]*$", max_length=512)]
-UpstreamUrl = Annotated[
-    Endpoint, BeforeValidator(_upstream), PlainSerializer(lambda endpoint: f"http://{endpoint.authority}")
-]
+UpstreamUrl = Annotated[Upstream, BeforeValidator(_upstream), PlainSerializer(upstream_url)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -176,6 +178,19 @@ class Wake:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the proxy lets through to this tenant. Each stands before the setting of the same kind; 0 is no limit."""
+
+    __pydantic_config__ = _STRICT
+
+    body: Size | None = None
+    """Largest request body in bytes (``100m``); a larger one is refused with 413. ``--max-body`` when not given."""
+    exchange: Annotated[float, BeforeValidator(_limit)] | None = None
+    """Longest whole exchange in seconds (``1h``; 0 or ``never``: no limit), upgraded connections exempt.
+    ``--exchange-timeout`` when not given."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     """One customer's application, as declared. Exactly one of docker, process and upstreams says how it runs."""
 
@@ -188,7 +203,8 @@ class Tenant:
     docker: DockerSpec | None = None
     process: ProcessSpec | None = None
     upstreams: Annotated[tuple[UpstreamUrl, ...], Field(max_length=_MAX_UPSTREAMS)] = ()
-    """Routed only: addresses that somebody else runs. Never woken, never passivated."""
+    """Routed only: addresses that somebody else runs, ``http://host:port`` or ``unix:/path``. Never woken, never
+    passivated."""
     https_only: bool = False
     """Redirect requests in plain text to https instead of serving them."""
     idle_timeout: DurationOrNever = 1800.0
@@ -197,6 +213,10 @@ class Tenant:
     """Seconds between SIGTERM and SIGKILL at a stop."""
     ready: Ready = field(default_factory=Ready)
     wake: Wake = field(default_factory=Wake)
+    limits: Limits = field(default_factory=Limits)
+    keep_alive: bool = True
+    """Whether connections to the application serve several requests. False is for an application that must not see two
+    visitors on one connection; it costs a connection a request."""
 
     def __post_init__(self) -> None:
         """The rules that span fields. Raises ValueError."""

@@ -27,6 +27,11 @@ exact: Final = time.monotonic
 deadlines use the loop's time, which tests can move."""
 
 
+def epoch_of_monotonic() -> float:
+    """What added to a time of a loop's clock is the time since 1970, in seconds; from any thread."""
+    return time.time() - time.monotonic()
+
+
 def rfc3339(milliseconds: int) -> str:
     """Epoch milliseconds as ``2026-01-31T12:00:00.000Z``."""
     seconds, rest = divmod(milliseconds, 1000)

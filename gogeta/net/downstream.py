@@ -11,6 +11,8 @@ from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, cast
 
+from gogeta.core.access_record import Ending
+from gogeta.core.census import UNCOUNTED
 from gogeta.core.pages import Page, problem
 from gogeta.core.refusal import Reason, RefusedError
 from gogeta.core.request import RequestHead
@@ -45,6 +47,7 @@ class DownstreamConnection(RequestParsing):
         "_forwarding",
         "_later_bytes",
         "_patient",
+        "counted_under",
         "listener",
         "peer",
         "reading",
@@ -68,6 +71,7 @@ class DownstreamConnection(RequestParsing):
         self.transport: asyncio.Transport
         self.reading: ReadGate
         self.peer = peer
+        self.counted_under = UNCOUNTED
         self._forwarded_host = self._forwarding = b""
         self._broken = False
         """Nothing more is parsed: a request was refused in a way that ends the connection, or it became a tunnel."""
@@ -117,8 +121,8 @@ class DownstreamConnection(RequestParsing):
         if not self.peer:
             peer = transport.get_extra_info("peername")
             self.peer = peer[0] if isinstance(peer, tuple) else "unix"
-        if not self.proxy.opened(self):
-            self.refuse(RefusedError(Reason.CONNECTIONS, "limit reached"))
+        if (reason := self.proxy.opened(self)) is not None:
+            self.refuse(RefusedError(reason, "limit reached"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The visitor is gone."""
@@ -263,7 +267,9 @@ class DownstreamConnection(RequestParsing):
         self._broken = True
         self.proxy.tally.refusals[error.reason.value] += 1
         self.proxy.tally.answers[error.status // 100] += 1
-        self.write_page(problem(error.reason, ""), keep_alive=False, bodiless=False)
+        page = problem(error.reason, "")
+        self.write_page(page, keep_alive=False, bodiless=False)
+        self.proxy.note_refusal(self, page, error.reason)
         self._linger()
 
     def finish(self, exchange: Exchange, *, keep_alive: bool) -> None:
@@ -388,7 +394,7 @@ class DownstreamConnection(RequestParsing):
             if current is None or current.answered:
                 self.proxy.tally.broken["timeout"] += 1
                 if current is not None:
-                    current.abandon()
+                    current.abandon(Ending.TIMEOUT)
                 self.break_off()
             elif current.upstream is None:
                 # Held or connecting: those have deadlines of their own.
@@ -407,6 +413,8 @@ class DownstreamConnection(RequestParsing):
         if self._current is not None and not self._current.answered:
             self._current.refuse(Reason.DRAINING)
         elif not self._closing:
+            if self._current is not None:
+                self._current.abandon(Ending.DRAIN)
             self.break_off()
 
     def drain(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from gogeta.core.access_record import Ending
 from gogeta.core.pages import Page, error_page, problem
 from gogeta.core.refusal import Reason
 from gogeta.core.request import RequestHead
@@ -34,22 +35,31 @@ class Exchange:
         "answered",
         "attempts",
         "began",
+        "body_limit",
         "downstream",
         "ended",
+        "ending",
         "entry",
         "first_byte_at",
+        "forwarded_at",
         "head",
         "held_since",
         "method",
         "pending",
         "pending_bytes",
+        "received",
+        "refusal",
         "request_done",
         "request_id",
+        "reused",
         "sent",
+        "sent_bytes",
         "serialised",
         "status",
         "target",
         "upstream",
+        "via",
+        "watched",
     )
 
     def __init__(
@@ -81,6 +91,21 @@ class Exchange:
         self.status = 0
         self.first_byte_at = 0.0
         """When the final response began, on the exact clock; 0 when it came whole, at its end."""
+        self.forwarded_at = 0.0
+        """When a tenant's connection took it, on the exact clock; 0 when that was at once."""
+        self.received = 0
+        """Bytes of the request's body so far."""
+        self.body_limit = 0
+        """Most bytes that may be received; 0 is no limit."""
+        self.sent_bytes = 0
+        """Bytes of the response's body so far."""
+        self.watched = False
+        """Whether its time or its pace is limited."""
+        self.via: UpstreamConnection | None = None
+        """The last connection that took it, for the access log."""
+        self.reused = False
+        self.refusal = ""
+        self.ending = Ending.COMPLETE
 
     def __repr__(self) -> str:
         """One line for logs and tests."""
@@ -98,6 +123,9 @@ class Exchange:
         else:
             self.pending.append(chunk)
         self.pending_bytes += len(chunk)
+        self.received += len(chunk)
+        if 0 < self.body_limit < self.received:
+            self.cut(Reason.BODY_TOO_LARGE)
 
     def end_of_request(self, trailers: bytes) -> None:
         """The request is complete."""
@@ -125,7 +153,8 @@ class Exchange:
 
     def attach(self, upstream: UpstreamConnection) -> None:
         """This connection takes the exchange; ``flush`` sends what there is."""
-        self.upstream = upstream
+        self.upstream = self.via = upstream
+        self.reused = upstream.reused
         self.attempts += 1
         upstream.exchange = self
         self.pending.insert(0, self.serialised)
@@ -157,6 +186,7 @@ class Exchange:
         """The whole final response at once, ready for the visitor."""
         self.upstream = None
         self.status = head.status
+        self.sent_bytes = head.size or 0
         self.answered = self.ended = True
         downstream = self.downstream
         downstream.transport.write(data)
@@ -177,8 +207,19 @@ class Exchange:
         if self.ended:
             return
         if self.answered:
+            self.ending = Ending.UPSTREAM
             self._end()
             self.downstream.proxy.tally.broken["upstream"] += 1
+            self.downstream.break_off()
+        else:
+            self.refuse(reason)
+
+    def cut(self, reason: Reason) -> None:
+        """A limit is reached: an error of our own where no answer has begun, a visible break else."""
+        if self.answered:
+            ending = Ending.LIMIT if reason is Reason.BODY_TOO_LARGE else Ending.TIMEOUT
+            self.downstream.proxy.tally.broken[ending.value] += 1
+            self.abandon(ending)
             self.downstream.break_off()
         else:
             self.refuse(reason)
@@ -193,7 +234,10 @@ class Exchange:
         """Answer with a page of our own, counted under ``reason``."""
         self.drop_upstream()
         self.status = page.status
+        self.refusal = reason.value
+        self.sent_bytes = 0 if self.method == b"HEAD" else len(page.body)
         self.answered = True
+        self.first_byte_at = self.downstream.proxy.clock()
         self.downstream.proxy.tally.refusals[reason.value] += 1
         # An HTTP/1.0 client would have to be told that the connection stays open; it is simpler that it does not.
         keep_alive = self.head.keep_alive and self.request_done and self.head.http11 and reason not in _CLOSING
@@ -201,10 +245,11 @@ class Exchange:
         self._end()
         self.downstream.finish(self, keep_alive=keep_alive)
 
-    def abandon(self) -> None:
+    def abandon(self, ending: Ending = Ending.CLIENT) -> None:
         """The visitor is gone: the upstream is told at once; a wake that was asked for goes on."""
         self.drop_upstream()
         if not self.ended:
+            self.ending = ending
             self._end()
 
     def drop_upstream(self) -> None:

@@ -10,12 +10,13 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from gogeta.core.limits import Bounds, bounds_of
 from gogeta.core.pool import Pool
 from gogeta.core.routing import RoutingTable
 from gogeta.domain.lifecycle import Meeting
 from gogeta.domain.state import TenantRecord
-from gogeta.domain.tenant import TenantName
-from gogeta.domain.upstreams import Endpoint
+from gogeta.domain.tenant import Tenant, TenantName
+from gogeta.domain.upstreams import Upstream
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,14 +31,16 @@ class Entry:
     """One tenant, live."""
 
     __slots__ = (
+        "_defaults",
         "_https_for_all",
+        "bounds",
         "endpoints",
         "held",
         "https_only",
         "in_flight",
+        "limited",
         "meeting",
         "name",
-        "pool_limit",
         "pools",
         "record",
         "suspected_at",
@@ -46,11 +49,15 @@ class Entry:
         "written_at",
     )
 
-    def __init__(self, record: TenantRecord, pool_limit: int, *, https_only: bool = False) -> None:
-        """An entry with nothing in flight. ``https_only``: for all tenants, whatever they declare."""
+    def __init__(self, record: TenantRecord, defaults: Bounds, *, https_only: bool = False) -> None:
+        """An entry with nothing in flight; ``defaults`` hold where the tenant says nothing else.
+
+        ``https_only``: for all tenants, whatever they declare.
+        """
         self.name: TenantName = record.tenant.name
-        self.pool_limit = pool_limit
-        self.pools: list[tuple[Endpoint, Pool[UpstreamConnection]]] = []
+        self._defaults = defaults
+        self._bind(record.tenant)
+        self.pools: list[tuple[Upstream, Pool[UpstreamConnection]]] = []
         """Each endpoint of this instance with its idle connections."""
         self.held: dict[Exchange, asyncio.TimerHandle] = {}
         """Requests that wait, in their order of arrival."""
@@ -63,7 +70,7 @@ class Entry:
         self.suspected_at = float("-inf")
         self.record = record
         self.meeting: Meeting = record.meeting
-        self.endpoints: tuple[Endpoint, ...] = record.endpoints
+        self.endpoints: tuple[Upstream, ...] = record.endpoints
         self._renew()
         self._https_for_all = https_only
         self.https_only = https_only or record.tenant.https_only
@@ -79,12 +86,19 @@ class Entry:
             record.observed.instance == self.record.observed.instance
             and record.endpoints == self.endpoints
             and record.meeting is Meeting.FORWARD
+            and record.tenant.keep_alive is self.record.tenant.keep_alive
         )
         self.record = record
+        self._bind(record.tenant)
         self.meeting = record.meeting
         self.endpoints = record.endpoints
         self.https_only = self._https_for_all or record.tenant.https_only
         return [] if same else self.retire()
+
+    def _bind(self, tenant: Tenant) -> None:
+        self.bounds = bounds = bounds_of(tenant, self._defaults)
+        self.limited = bool(bounds.body or bounds.exchange or not bounds.idle)
+        """Whether its exchanges have to be looked at one by one."""
 
     def retire(self) -> list[UpstreamConnection]:
         """Throw all pools away; their idle connections, to be closed."""
@@ -93,9 +107,9 @@ class Entry:
         return retired
 
     def _renew(self) -> None:
-        self.pools = [(endpoint, Pool(self.pool_limit)) for endpoint in self.endpoints]
+        self.pools = [(endpoint, Pool(self.bounds.idle)) for endpoint in self.endpoints]
 
-    def pool(self) -> tuple[Endpoint, Pool[UpstreamConnection]]:
+    def pool(self) -> tuple[Upstream, Pool[UpstreamConnection]]:
         """The endpoint whose turn it is, and its idle connections. There must be an endpoint."""
         pools = self.pools
         if len(pools) == 1:
@@ -107,11 +121,11 @@ class Entry:
 class Fleet:
     """All entries, and which host leads to which."""
 
-    def __init__(self, pool_limit: int, *, https_only: bool = False) -> None:
-        """``pool_limit``: most idle connections to one endpoint. ``https_only``: for all tenants."""
+    def __init__(self, defaults: Bounds, *, https_only: bool = False) -> None:
+        """``defaults`` hold for tenants that say nothing else. ``https_only``: for all tenants."""
         self.entries: dict[str, Entry] = {}
         self.routes = RoutingTable()
-        self._pool_limit = pool_limit
+        self._defaults = defaults
         self._https_only = https_only
         self.by_host: dict[bytes, Entry | None] = {}
         """What ``find`` has found: looked up by requests, filled by ``find`` alone."""
@@ -151,7 +165,7 @@ class Fleet:
             return
         if entry is None:
             self.by_host.clear()
-            self.entries[name] = entry = Entry(after, self._pool_limit, https_only=self._https_only)
+            self.entries[name] = entry = Entry(after, self._defaults, https_only=self._https_only)
         else:
             close(entry.update(after))
         self.on_change(entry)

@@ -12,12 +12,16 @@ import os
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, assert_never
 
+from gogeta.core.access_record import Ending
 from gogeta.core.admission import Forward, Hold, Page, Refuse, admit
+from gogeta.core.census import Census
 from gogeta.core.field_lines import FieldLines
 from gogeta.core.fields import REQUEST_KINDS, RESPONSE_KINDS
+from gogeta.core.limits import Bounds, too_large
 from gogeta.core.memory import Memory
 from gogeta.core.pages import starting_page
 from gogeta.core.refusal import Reason
+from gogeta.core.response import SWITCHING
 from gogeta.core.secure_only import HTTPS_PORT, to_https
 from gogeta.core.via import via_fields
 from gogeta.domain.lifecycle import Cause, Meeting
@@ -26,14 +30,17 @@ from gogeta.kit.tasks import Tasks
 from gogeta.net.activity import Activity
 from gogeta.net.dialing import Dialer
 from gogeta.net.fleet import Entry, Fleet
+from gogeta.net.overdue import Overdue
 from gogeta.net.tally import Tally
 from gogeta.net.waker import Waker
 
 if TYPE_CHECKING:
+    from gogeta.core import pages
     from gogeta.core.pool import Pool
     from gogeta.core.request import RequestHead
     from gogeta.core.response import ResponseHead
-    from gogeta.domain.upstreams import Endpoint, Forbidden
+    from gogeta.domain.upstreams import Forbidden, Upstream
+    from gogeta.net.access_log import AccessLog
     from gogeta.net.downstream import DownstreamConnection
     from gogeta.net.exchange import Exchange
     from gogeta.net.upstream import UpstreamConnection
@@ -58,8 +65,10 @@ class Proxy:
         "_id",
         "_id_block",
         "_id_prefix",
+        "access_log",
         "activity",
         "body_timeout",
+        "census",
         "clock",
         "connections",
         "date",
@@ -72,6 +81,7 @@ class Proxy:
         "loop_time",
         "max_header_bytes",
         "now",
+        "overdue",
         "registry",
         "request_fields",
         "request_heads",
@@ -86,8 +96,18 @@ class Proxy:
         "waker",
     )
 
-    def __init__(self, settings: ServeSettings, registry: Registry, forbidden: Forbidden, tasks: Tasks) -> None:
-        """``tasks`` is where background work runs; ``forbidden``: addresses that no upstream may have."""
+    def __init__(
+        self,
+        settings: ServeSettings,
+        registry: Registry,
+        forbidden: Forbidden,
+        tasks: Tasks,
+        access_log: AccessLog | None = None,
+    ) -> None:
+        """``tasks`` is where background work runs; ``forbidden``: addresses that no upstream may have.
+
+        ``access_log`` is where exchanges are noted, if anywhere; it is started and closed by whoever made it.
+        """
         self.settings = settings
         # Looked at for every request: an attribute of a large object is a slow one.
         self.max_header_bytes = settings.max_header_bytes
@@ -97,7 +117,8 @@ class Proxy:
         self.registry = registry
         self.tasks = tasks
         self.tally = Tally()
-        self.fleet = Fleet(settings.max_idle_upstream, https_only=settings.https_redirect)
+        bounds = Bounds(settings.max_body, settings.exchange_timeout or 0.0, settings.max_idle_upstream)
+        self.fleet = Fleet(bounds, https_only=settings.https_redirect)
         self.fleet.on_change = self._changed
         self.waker = Waker(self, registry)
         self.activity = Activity(self.fleet, registry, self.tally, settings.access_interval)
@@ -110,6 +131,9 @@ class Proxy:
         self.https_port = settings.https_port or HTTPS_PORT
         """Where visitors find TLS; the server makes it good when it listens for TLS itself."""
         self.dialer = Dialer(self, forbidden)
+        self.access_log = access_log
+        self.overdue = Overdue(settings)
+        self.census = Census(settings.max_connections_per_address, settings.trusted_proxies)
         self.connections: set[DownstreamConnection] = set()
         self.upstreams: set[UpstreamConnection] = set()
         self.draining = False
@@ -133,15 +157,22 @@ class Proxy:
 
     # Connections.
 
-    def opened(self, connection: DownstreamConnection) -> bool:
-        """A visitor has connected; False when there are too many."""
+    def opened(self, connection: DownstreamConnection) -> Reason | None:
+        """A visitor has connected; a reason when there are too many."""
         self.tally.connections += 1
         self.connections.add(connection)
-        return len(self.connections) <= self.settings.max_connections
+        if len(self.connections) > self.settings.max_connections:
+            return Reason.CONNECTIONS
+        whose = self.census.enter(connection.peer)
+        if whose is None:
+            return Reason.ADDRESS_CONNECTIONS
+        connection.counted_under = whose
+        return None
 
     def closed(self, connection: DownstreamConnection) -> None:
         """A visitor has gone."""
         self.connections.discard(connection)
+        self.census.leave(connection.counted_under)
 
     # The way.
 
@@ -159,9 +190,14 @@ class Proxy:
         exchange.entry = entry
         entry.in_flight += 1
         self.activity.touch(entry)
-        exchange.serialised = head.serialise(
-            exchange.method, exchange.target, downstream.forwarding(head), exchange.request_id
-        )
+        forwarding = downstream.forwarding(head)
+        if entry.limited or not exchange.request_done:
+            if not self._bound(exchange, entry):
+                return
+            if not entry.bounds.idle and not head.upgrade:
+                # RFC 9112 section 9.6: who will not use the connection again says so.
+                forwarding += b"Connection: close\r\n"
+        exchange.serialised = head.serialise(exchange.method, exchange.target, forwarding, exchange.request_id)
         if entry.meeting is Meeting.FORWARD:
             self.forward(exchange, entry)
         else:
@@ -185,6 +221,19 @@ class Proxy:
         if entry is None:
             exchange.refuse(Reason.HOST_UNKNOWN if self.loaded else Reason.LOADING)
         return entry
+
+    def _bound(self, exchange: Exchange, entry: Entry) -> bool:
+        """Put the tenant's limits on an exchange; False when it is refused by one."""
+        bounds = entry.bounds
+        if bounds.body:
+            if too_large(exchange.head.length, exchange.received, bounds.body):
+                exchange.refuse(Reason.BODY_TOO_LARGE)
+                return False
+            exchange.body_limit = bounds.body
+        if bounds.exchange or not exchange.request_done:
+            exchange.watched = True
+            self.overdue.begin(exchange, bounds, self.loop_time(), waited=self.clock() - exchange.began)
+        return True
 
     def _redirect(self, exchange: Exchange) -> bool:
         """Tell a visitor who asked in plain text to come over TLS; False when he may pass as he is."""
@@ -215,6 +264,7 @@ class Proxy:
         )
         match decision:
             case Forward():
+                exchange.forwarded_at = now
                 if exchange.held_since != exchange.began or timer is not None:
                     self.tally.hold_seconds.add(now - exchange.began)
                 self.forward(exchange, entry)
@@ -262,7 +312,7 @@ class Proxy:
         self.tasks.start(self._connect(exchange, entry, endpoint, pool), "connect")
 
     async def _connect(
-        self, exchange: Exchange, entry: Entry, endpoint: Endpoint, pool: Pool[UpstreamConnection]
+        self, exchange: Exchange, entry: Entry, endpoint: Upstream, pool: Pool[UpstreamConnection]
     ) -> None:
         """Connect and forward.
 
@@ -348,14 +398,22 @@ class Proxy:
         """An exchange is over, in whatever way: the access record."""
         entry = exchange.entry
         tally = self.tally
+        now = self.clock()
         if exchange.status:
             tally.answers[exchange.status // 100] += 1
-            now = self.clock()
-            if exchange.first_byte_at:
-                tally.first_byte_seconds.add(exchange.first_byte_at - exchange.began)
+            if exchange.first_byte_at or exchange.forwarded_at:
+                first = exchange.first_byte_at or now
+                tally.first_byte_seconds.add(first - exchange.began)
                 tally.request_seconds.add(now - exchange.began)
+                if exchange.attempts:
+                    tally.upstream_seconds.add(first - (exchange.forwarded_at or exchange.began))
             else:
                 tally.whole_seconds.add(now - exchange.began)
+        if exchange.watched:
+            self.overdue.end(exchange)
+        log = self.access_log
+        if log is not None and log.takes(exchange.request_id, exchange.status, exchange.ending):
+            self._note(log, exchange, now)
         if entry is not None:
             entry.in_flight -= 1
             self.activity.touch(entry)
@@ -368,7 +426,45 @@ class Proxy:
         if not exchange.ended:
             exchange.ended = True
             exchange.status = 0
+            exchange.ending = Ending.UPGRADE
             self.ended(exchange)
+
+    def _note(self, log: AccessLog, exchange: Exchange, now: float) -> None:
+        head, entry, via = exchange.head, exchange.entry, exchange.via
+        log.note(
+            exchange.began,
+            exchange.forwarded_at or (0.0 if via is None else exchange.began),
+            exchange.first_byte_at or (now if exchange.status else 0.0),
+            now,
+            exchange.request_id,
+            "" if entry is None else entry.name,
+            exchange.downstream.peer,
+            exchange.method,
+            head.host,
+            exchange.target,
+            head.http11,
+            [(name, value) for name, value, _, _ in head.fields],
+            SWITCHING if exchange.ending is Ending.UPGRADE else exchange.status,
+            exchange.refusal,
+            exchange.ending,
+            exchange.received,
+            exchange.sent_bytes,
+            "" if via is None else via.address,
+            exchange.reused,
+            exchange.attempts,
+        )
+
+    def note_refusal(self, connection: DownstreamConnection, page: pages.Page, reason: Reason) -> None:
+        """For the access log: what could not become a request was refused."""
+        log = self.access_log
+        if log is not None and log.takes(b"%d" % self.tally.refusals.total(), page.status, Ending.COMPLETE):
+            now, none = self.clock(), b""
+            # fmt: off
+            log.note(
+                now, 0.0, now, now, none, "", connection.peer, none, none, none, False, (),  # noqa: FBT003 - positional
+                page.status, reason.value, Ending.COMPLETE, 0, len(page.body), "", False, 0,  # noqa: FBT003 - ditto
+            )
+            # fmt: on
 
     # Changes.
 
@@ -387,6 +483,7 @@ class Proxy:
         now = self.now
         for connection in [connection for connection in self.connections if connection.deadline < now]:
             connection.expired()
+        self.overdue.sweep(now)
 
     def expire_idle(self) -> None:
         """Close upstream connections that were idle for too long."""

@@ -44,7 +44,8 @@ class Tally:
     refusals: Counter[str] = field(default_factory=Counter)
     """Answers of our own, by reason."""
     broken: Counter[str] = field(default_factory=Counter)
-    """Exchanges cut after their response had begun, by side: ``client``, ``upstream``, ``timeout``, ``drain``."""
+    """Exchanges cut after their response had begun, by side: ``client``, ``upstream``, ``timeout``, ``drain``;
+    ``limit``: the request's body became larger than is taken."""
     upstream_connects: int = 0
     upstream_connect_failures: int = 0
     upstream_reuses: int = 0
@@ -57,9 +58,11 @@ class Tally:
     """Requests that had to wait, so far."""
     hold_seconds: Histogram = field(default_factory=Histogram)
     whole_seconds: Histogram = field(default_factory=Histogram)
-    """From the head read to the answer, for answers that came whole: their first byte is their last."""
+    """From the head read to the answer, for requests that were forwarded at once and answered in one piece."""
     request_seconds: Histogram = field(default_factory=Histogram)
-    """From the head read to the last byte, for answers that came in pieces; upgrades are left out."""
+    """From the head read to the last byte, for all others; upgrades are left out."""
+    upstream_seconds: Histogram = field(default_factory=Histogram)
+    """From the request handed to the tenant's connection to the first byte of its answer, for the same."""
     first_byte_seconds: Histogram = field(default_factory=Histogram)
     """From the head read to the first byte of the final answer, for the same."""
     wakes: Counter[str] = field(default_factory=Counter)

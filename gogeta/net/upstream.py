@@ -62,6 +62,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_surplus",
         "_trailers",
         "_tunnel",
+        "address",
         "exchange",
         "pool",
         "proxy",
@@ -79,6 +80,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.reading: ReadGate
         self.exchange: Exchange | None = None
         self.reused = False
+        self.address = ""
+        """Where it leads, as the access log shows it."""
         self._parser: httptools.HttpResponseParser | None = None
         self._between = True
         """Whether the next byte begins a message: nothing of one is in the parser."""
@@ -228,6 +231,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._head = head
         self._keep_alive = head.reusable
         exchange.begin_answer(head)
+        exchange.sent_bytes = len(data) - end
         self._count_down(exchange, out, left)
         return True
 
@@ -264,6 +268,7 @@ class UpstreamConnection(asyncio.Protocol):
         return exchange.sent and self.transport.get_write_buffer_size() > 0
 
     def _count(self, exchange: Exchange, data: bytes) -> None:
+        exchange.sent_bytes += len(data)
         self._count_down(exchange, data, self._counted - len(data))
 
     def _count_down(self, exchange: Exchange, out: bytes, left: int) -> None:
@@ -380,6 +385,8 @@ class UpstreamConnection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         """llhttp: a piece of the body."""
         self._fruitless -= len(body) + _CHUNK_FRAME
+        if self.exchange is not None:
+            self.exchange.sent_bytes += len(body)
         head = self._head
         if self._complete or self._refusal is not None or head is None:
             self._surplus = True

@@ -18,6 +18,7 @@ from gogeta.kit.channel import Channel
 from gogeta.kit.listening import adopt
 from gogeta.kit.signals import hangups, stop_signals
 from gogeta.kit.tasks import Tasks
+from gogeta.net.access_log import check_access_log
 from gogeta.settings import ADMIN, HTTP, LISTENERS, UNNAMED, ServeSettings
 from gogeta.workers import relaunch
 from gogeta.workers.crew import SINGLE
@@ -39,6 +40,7 @@ def run(settings: ServeSettings) -> int:
 
         # What cannot be served is said before anybody is started, or asked to make room.
         Certificates.of(settings)
+    check_access_log(settings)
     plan = Plan.of(settings)
     if relaunch.part() == relaunch.SETTINGS:
         Channel(adopt(relaunch.knowledge()["channel"])).send(plan.message())

@@ -179,6 +179,7 @@ def test_upstreams_that_point_at_ourselves_are_refused_naming_rule_and_line(
             "http://10.0.0.7:2379",
             "http://169.254.169.254",
             "http://10.1.1.1:9901",
+            "unix:/var/run/docker.sock",
         )
     )
     done = cli("apply", "-f", "tenants.yaml")
@@ -191,6 +192,7 @@ def test_upstreams_that_point_at_ourselves_are_refused_naming_rule_and_line(
             (7, "10.0.0.7:2379", "the registry"),
             (8, "169.254.169.254:80", "a link-local, multicast or unspecified address"),
             (9, "10.1.1.1:9901", "one of gogeta's own listeners"),
+            (10, "unix:/var/run/docker.sock", "the container runtime"),
         )
     ]
     assert cli.names() == ["other"]

@@ -37,7 +37,7 @@ process = st.fixed_dictionaries(
 ways = st.one_of(
     st.fixed_dictionaries({"docker": docker}),
     st.fixed_dictionaries({"process": process}),
-    st.fixed_dictionaries({"upstreams": st.just(["http://10.0.0.7:8080", "http://[::1]"])}),
+    st.fixed_dictionaries({"upstreams": st.just(["http://10.0.0.7:8080", "http://[::1]", "unix:/run/app.sock"])}),
 )
 policies = st.fixed_dictionaries(
     {},

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gogeta.domain.upstreams import Endpoint, Forbidden, parse_upstream
+from gogeta.domain.upstreams import Endpoint, Forbidden, UnixEndpoint, parse_upstream, upstream_url
 
 FORBIDDEN = Forbidden(
     listeners=frozenset({Endpoint("0.0.0.0", 8080), Endpoint("127.0.0.1", 9901)}),
@@ -18,11 +18,79 @@ FORBIDDEN = Forbidden(
         ("http://10.0.0.7:8080", Endpoint("10.0.0.7", 8080)),
         ("http://App.example/", Endpoint("app.example", 80)),
         ("http://[::1]:81", Endpoint("::1", 81)),
+        ("http://unix:80", Endpoint("unix", 80)),
+        ("unix:/run/app.sock", UnixEndpoint("/run/app.sock")),
+        ("unix:/srv/a b/\u00e9:1", UnixEndpoint("/srv/a b/\u00e9:1")),
     ],
 )
-def test_a_plain_url_is_an_endpoint(url: str, endpoint: Endpoint) -> None:
+def test_a_plain_url_or_a_path_is_an_endpoint(url: str, endpoint: Endpoint | UnixEndpoint) -> None:
     assert parse_upstream(url) == endpoint
-    assert parse_upstream(f"http://{endpoint.authority}") == endpoint
+    assert parse_upstream(upstream_url(endpoint)) == endpoint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "unix:///run/app.sock",
+        "unix//run/app.sock",
+        "/run/app.sock",
+        "http+unix://%2Frun%2Fapp.sock",
+        "http+unix:///run/app.sock",
+        "http://unix:/run/app.sock",
+        "http://unix:/run/app.sock:/uri",
+    ],
+)
+def test_what_other_programs_write_for_a_socket_is_answered_with_what_to_write_here(url: str) -> None:
+    with pytest.raises(ValueError, match=r"for the socket '/run/app.sock' write 'unix:/run/app.sock', not"):
+        parse_upstream(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("unix:@app", "abstract"),
+        ("unix:app.sock", "not absolute"),
+        ("unix:", "not absolute"),
+        ("unix:/run/a\nb", "control characters"),
+        ("unix:/run/a\0b", "control characters"),
+        ("unix:/run/a ", "blanks"),
+        ("unix:/run/../a", "'..'"),
+        ("unix:/run//a", "an empty part"),
+        ("unix:/run/a/", "an empty part"),
+        ("unix:/" + "x" * 1024, "1024 bytes"),
+    ],
+)
+def test_what_is_no_path_of_a_socket_is_refused_naming_the_rule(url: str, words: str) -> None:
+    with pytest.raises(ValueError, match="an upstream is a plain http URL") as refusal:
+        parse_upstream(url)
+    assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/var/run/docker.sock", "container runtime"),
+        ("/run/docker.sock", "container runtime"),
+        ("/run/user/1000/docker.sock", "container runtime"),
+        ("/run/user/1000/podman/podman.sock", "container runtime"),
+        ("/var/run/docker/containerd/containerd.sock.ttrpc", "container runtime"),
+        ("/run/containerd/containerd.sock", "container runtime"),
+        ("/srv/hidden/docker.sock", "container runtime"),
+        ("/run/etcd/client", "registry"),
+        ("/var/lib/localhost:2379", "registry"),
+        ("/run/etcd.sock", "registry"),
+        ("/run/gogeta-admin.sock", "own sockets"),
+    ],
+)
+def test_sockets_of_our_own_parts_are_refused_naming_the_rule(path: str, words: str) -> None:
+    rule = FORBIDDEN.rule_against(UnixEndpoint(path))
+    assert rule is not None
+    assert words in rule
+
+
+@pytest.mark.parametrize("path", ["/run/app.sock", "/srv/docker-site/app.sock", "/run/dockerish/app", "/run/etcdview"])
+def test_any_other_socket_is_allowed(path: str) -> None:
+    assert FORBIDDEN.rule_against(UnixEndpoint(path)) is None
 
 
 @pytest.mark.parametrize(
@@ -46,7 +114,7 @@ def test_a_plain_url_is_an_endpoint(url: str, endpoint: Endpoint) -> None:
         "http://a\r\nb",
         "http://\u0430",
         "http://a:80:80",
-        "unix:///var/run/docker.sock",
+        "UNIX:/run/app.sock:/uri/",
     ],
 )
 def test_anything_more_is_refused_naming_the_rule(url: str) -> None:

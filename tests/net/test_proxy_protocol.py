@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gogeta.core.refusal import Reason
 from gogeta.net.downstream import DownstreamConnection
 from gogeta.net.forwarder import Proxy
 from gogeta.net.listener import TurnedAway
@@ -64,7 +65,7 @@ async def test_who_is_behind_the_header_is_known_before_it_is_counted(monkeypatc
         peers = []
         opened = Proxy.opened
 
-        def look(proxy: Proxy, connection: DownstreamConnection) -> bool:
+        def look(proxy: Proxy, connection: DownstreamConnection) -> Reason | None:
             peers.append(connection.peer)
             return opened(proxy, connection)
 
