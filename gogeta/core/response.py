@@ -20,8 +20,9 @@ _PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus
 _PHRASE: Final = re.compile(rb"[\t -~\x80-\xff]*").fullmatch
 """RFC 9112 section 4; the parser lets anything pass but CR and LF."""
 SWITCHING: Final = 101
+_FIRST_STATUS: Final = 100
 _LAST_STATUS: Final = 599
-"""RFC 9110 section 15: larger ones are invalid."""
+"""RFC 9110 section 15: smaller and larger ones are invalid."""
 
 
 class Framing(IntEnum):
@@ -142,6 +143,8 @@ def interim(status: int, phrase: bytes, fields: Fields) -> bytes:
 
     Raises RefusedError for one that says it has a body (RFC 9112 section 6.3): where it ends could be read in two ways.
     """
+    if status < _FIRST_STATUS:
+        raise RefusedError(Reason.UPSTREAM_INVALID, f"status {status}")
     if not _PHRASE(phrase):
         raise RefusedError(Reason.UPSTREAM_INVALID, "control characters in the reason phrase")
     connection: list[bytes] = []
