@@ -92,6 +92,8 @@ class RefusedError(Exception):
     def __init__(self, reason: Reason, detail: str) -> None:
         """Keep the two apart."""
         super().__init__(f"{reason}: {detail}")
+        self.bodiless = False
+        """Whether it is the answer to HEAD, as far as is known."""
         self.reason = reason
         self.detail = detail
 

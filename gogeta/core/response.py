@@ -27,8 +27,9 @@ _PHRASE: Final = re.compile(rb"[\t -~\x80-\xff]*").fullmatch
 SWITCHING: Final = 101
 ORDINARY_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([2-5][0-9][0-9]) ([\t -~\x80-\xff]*)").fullmatch
 """The status line of a final response: the version behind its point, the status, the phrase (RFC 9112 section 4)."""
+_FIRST_STATUS: Final = 100
 _LAST_STATUS: Final = 599
-"""RFC 9110 section 15: larger ones are invalid."""
+"""RFC 9110 section 15: smaller and larger ones are invalid."""
 
 
 class Framing(IntEnum):
@@ -173,6 +174,8 @@ def interim(status: int, phrase: bytes, fields: Pairs) -> bytes:
 
     Raises RefusedError for one that says it has a body (RFC 9112 section 6.3): where it ends could be read in two ways.
     """
+    if status < _FIRST_STATUS:
+        raise RefusedError(Reason.UPSTREAM_INVALID, f"status {status}")
     connection: tuple[bytes, ...] = ()
     for name, value in fields:
         kind = RESPONSE_KINDS[name]

@@ -268,7 +268,7 @@ class DownstreamConnection(RequestParsing):
         self.proxy.tally.refusals[error.reason.value] += 1
         self.proxy.tally.answers[error.status // 100] += 1
         page = problem(error.reason, "")
-        self.write_page(page, keep_alive=False, bodiless=False)
+        self.write_page(page, keep_alive=False, bodiless=error.bodiless)
         self.proxy.note_refusal(self, page, error.reason)
         self._linger()
 

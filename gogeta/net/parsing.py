@@ -30,6 +30,13 @@ _RESUMED: Final = b"POST / HTTP/1.1\r\nHost: resumed\r\n%b\r\n\r\n"
 """What llhttp is told of a head that it has not read, or that it stopped behind: how the body is framed."""
 
 
+_CR: Final = 13
+_LF: Final = 10
+_LINE_ENDS: Final = frozenset({_CR, _LF})
+_MAX_EMPTY_LINES: Final = 8
+"""Most empty lines before one request."""
+_VERSIONS: Final = (b" HTTP/1.1", b" HTTP/1.0")
+"""llhttp takes some other protocols for HTTP/1.0."""
 _PIECE: Final = 16 * 1024
 """Most bytes that llhttp is fed at once."""
 _MAX_OVERHEAD: Final = 16 * 1024
@@ -46,17 +53,21 @@ class RequestParsing(asyncio.Protocol, ABC):
         "_closing",
         "_counted",
         "_current",
+        "_empty_lines",
         "_feeding",
         "_fields",
         "_fresh",
         "_fruitless",
+        "_half_line",
         "_in_head",
         "_later",
+        "_line",
         "_parser",
         "_queue",
         "_receiving",
         "_resumed",
         "_stopping",
+        "_tail",
         "_target",
         "_trailers",
         "blocked",
@@ -80,6 +91,14 @@ class RequestParsing(asyncio.Protocol, ABC):
         """Made when it is needed first: many connections never send what it is needed for."""
         self._counted = 0
         """How many bytes are to come of a body that is counted here."""
+        self._empty_lines = 0
+        """Before the next request, so far."""
+        self._half_line = False
+        """A CR has come before a request, and its LF has not yet."""
+        self._tail = b""
+        """The last bytes of a head that llhttp has begun: its end may lie between two feeds."""
+        self._line: bytes | None = None
+        """What has been fed of the request line that llhttp reads; None where that is not known."""
         self._target = b""
         self._fields: Pairs = []
         self._trailers: Pairs | None = None
@@ -113,30 +132,62 @@ class RequestParsing(asyncio.Protocol, ABC):
         """Go on with what waits, when nothing is being answered."""
 
     def _read(self, data: bytes) -> None:
-        """Bytes that are not to wait: of the request under way, or the begin of the next one."""
-        if self._counted:
-            self._count(data)
-        elif self._in_head or self._receiving is not None or not self._recognise(data):
-            self._feed(data)
+        """Bytes that are not to wait: of the request under way, or of the next ones, one after the other."""
+        size = len(data)
+        place = 0
+        while place < size and not (self._broken or self._closing):
+            if self._counted:
+                place = self._count(data, place)
+            elif self._in_head or self._receiving is not None:
+                place = self._feed(data, place)
+            elif data[place] in _LINE_ENDS or self._half_line:
+                place = self._skip_empty_lines(data, place)
+            else:
+                behind = self._recognise(data, place)
+                if not behind:
+                    self._line = b""
+                    behind = self._feed(data, place)
+                place = behind
         if (current := self._current) is not None:
             current.flush()
         elif self._later or self._queue:
             self._next()
 
-    def _recognise(self, data: bytes) -> bool:
-        """Take a read that begins with a whole ordinary head; False when llhttp has to look.
+    def _skip_empty_lines(self, data: bytes, place: int) -> int:
+        """The place behind empty lines, which may stand before a request (RFC 9112 section 2.2): a few, and whole."""
+        size = len(data)
+        while place < size:
+            byte = data[place]
+            if self._half_line:
+                self._half_line = False
+                self._empty_lines += 1
+                if byte != _LF or self._empty_lines > _MAX_EMPTY_LINES:
+                    self._refuse_later(RefusedError(Reason.MALFORMED, "a bare CR, or too many empty lines"))
+                    return size
+            elif byte == _CR:
+                self._half_line = True
+            elif byte == _LF:
+                self._refuse_later(RefusedError(Reason.MALFORMED, "a bare LF before a request"))
+                return size
+            else:
+                break
+            place += 1
+        return place
 
-        For a connection between two requests. A request line that is ordinary and field lines that are ordinary end the
-        same for every parser, so the first empty line is the head's end, and fields that are known by their bytes mean
-        what they meant before. What is behind the body is for llhttp, which takes any number of requests at once.
+    def _recognise(self, data: bytes, start: int) -> int:
+        """Take one request that begins there with a whole ordinary head; the place behind what was taken of it.
+
+        0 when llhttp has to look from there on. A request line that is ordinary and field lines that are ordinary end
+        the same for every parser, so the first empty line is the head's end, and fields that are known by their bytes
+        mean what they meant before.
         """
-        line = data.find(b"\r\n")
+        line = data.find(b"\r\n", start)
         end = data.find(b"\r\n\r\n", line)
-        if end < 0 or (match := ORDINARY_LINE(data, 0, line)) is None:
-            return False
+        if end < 0 or (match := ORDINARY_LINE(data, start, line)) is None:
+            return 0
         proxy = self.proxy
-        if end > proxy.max_header_bytes:
-            return False
+        if end - start > proxy.max_header_bytes:
+            return 0
         method, target, minor = match.groups()
         lines = data[line + 2 : end]
         heads = proxy.request_heads
@@ -144,52 +195,58 @@ class RequestParsing(asyncio.Protocol, ABC):
         if head is None:
             fields = proxy.request_fields.read(lines)
             if fields is None or len(fields) > proxy.settings.max_header_fields:
-                return False
+                return 0
             try:
                 head = RequestHead("1." + minor.decode(), fields)
             except RefusedError as error:
+                error.bodiless = method == b"HEAD"
                 self._refuse_later(error)
-                return True
+                return len(data)
             if head.http11:
                 heads.learn(lines, head)
-        if head.length is None:
-            self._begin(method, target, head)
+        self._begin(method, target, head)
+        body = end + 4
+        length = head.length
+        if length:
+            self._counted = length
+            self.deadline = proxy.now + proxy.body_timeout
+            return body
+        if length is None:
             # llhttp knows chunks, and what may go wrong with them; of the head it is told their coding alone.
             self._resumed = True
-            self._feed(_RESUMED % b"Transfer-Encoding: chunked" + data[end + 4 :])
-            return True
-        size = len(data) - end - 4
-        if size > head.length:
-            return False
-        self._begin(method, target, head)
-        if head.length:
-            self._counted = head.length
-            self.deadline = proxy.now + proxy.body_timeout
-            if size:
-                self._count(data[end + 4 :])
-        else:
-            self._receiving = None
-        return True
+            self._feed_piece(_RESUMED % b"Transfer-Encoding: chunked")
+            return body
+        return self._request_is_over(head, data, body)
 
-    def _count(self, data: bytes) -> None:
-        """Bytes of a body of known length."""
+    def _request_is_over(self, head: RequestHead, data: bytes, place: int) -> int:
+        """A request has been read up to there; the place from which on the next one is looked for."""
+        self._receiving = None
+        if head.keep_alive and not head.upgrade:
+            return place
+        if head.upgrade and place < len(data):
+            # What the new protocol begins with. Behind a request that is the last one, nothing is looked at.
+            self._put_off(data[place:])
+        return len(data)
+
+    def _count(self, data: bytes, place: int) -> int:
+        """Bytes of a body of known length; the place behind them."""
         proxy = self.proxy
         self.deadline = proxy.now + proxy.body_timeout
-        left = self._counted - len(data)
-        self._counted = max(left, 0)
+        end = min(place + self._counted, len(data))
+        self._counted -= end - place
         receiving = self._receiving
-        if receiving is None or self._broken:
-            return
-        receiving.body(data if left >= 0 else data[:left])
-        if left <= 0:
-            self._receiving = None
-            receiving.end_of_request(b"")
-            if left < 0:
-                self._put_off(data[left:])
+        if receiving is None:
+            return len(data)
+        receiving.body(data if end - place == len(data) else data[place:end])
+        if self._counted or self._receiving is None:
+            return end
+        receiving.end_of_request(b"")
+        return self._request_is_over(receiving.head, data, end)
 
     def _begin(self, method: bytes, target: bytes, head: RequestHead) -> None:
         """A head is complete and judged: it is this connection's turn, or waits for it."""
         proxy = self.proxy
+        self._empty_lines = 0
         # The other half is there: this class is never used without it.
         exchange = Exchange(self, method, target, head, proxy.clock())  # type: ignore[arg-type]
         self._receiving = exchange
@@ -199,16 +256,30 @@ class RequestParsing(asyncio.Protocol, ABC):
         else:
             self._enqueue(exchange)
 
-    def _feed(self, data: bytes) -> None:
-        """Have llhttp read, a little at a time: what it keeps to itself is judged after each piece."""
-        for start in range(0, len(data), _PIECE):
-            piece = data[start : start + _PIECE] if len(data) > _PIECE else data
-            stopped = self._feed_piece(piece)
-            if stopped is not None:
-                self._after_upgrade(data[start + stopped :])
-                return
-            if self._broken or self._closing:
-                return
+    def _feed(self, data: bytes, place: int) -> int:
+        """Have llhttp read on, a little at a time and never beyond a request's end; the place behind what it has read.
+
+        What it keeps to itself is judged after each piece. What is behind a head or behind chunks is not for it to see:
+        it skips line ends of all kinds there. Both end with an empty line, as other places do.
+        """
+        end = min(place + _PIECE, len(data))
+        receiving = self._receiving
+        if receiving is None or receiving.head.chunked:
+            tail = self._tail
+            piece = tail + data[place:end]
+            found = piece.find(b"\r\n\r\n")
+            if found >= 0:
+                end = place + found + 4 - len(tail)
+                piece = piece[: found + 4]
+            self._tail = piece[-3:]
+        elif (length := receiving.head.length) is not None:
+            end = min(end, place + length - receiving.received)
+        stopped = self._feed_piece(data if end - place == len(data) else data[place:end])
+        if receiving is not self._receiving:
+            self._tail = b""
+        if stopped is None:
+            return end
+        return self._after_upgrade(data, place + stopped)
 
     def _feed_piece(self, data: bytes) -> int | None:
         """Feed once; where llhttp stopped, behind a head that asks for an upgrade."""
@@ -218,6 +289,8 @@ class RequestParsing(asyncio.Protocol, ABC):
             self.deadline = proxy.now + proxy.body_timeout
         elif not self._in_head:
             self.deadline = proxy.now + proxy.settings.header_timeout
+        if self._line is not None and b"\r\n" not in self._line:
+            self._line += data
         self._feeding = len(data)
         self._fruitless += len(data)
         self._fresh = self._receiving is None
@@ -255,29 +328,21 @@ class RequestParsing(asyncio.Protocol, ABC):
         self._refuse_later(RefusedError(reason, f"more than {limit} bytes"))
         return False
 
-    def _after_upgrade(self, rest: bytes) -> None:
+    def _after_upgrade(self, data: bytes, place: int) -> int:
         # The parser stops behind every head that asks for an upgrade, wanted or not. Where it goes on as an ordinary
         # request, a fresh parser is told of the same framing, and reads on.
         self._stopping = False
         exchange = self._receiving
         if exchange is None or self._broken or self._closing:
-            return
+            return len(data)
         parser = self._new_parser()
-        if exchange.head.upgrade:
-            self._receiving = None
-        else:
-            framing = (
-                b"Transfer-Encoding: chunked"
-                if exchange.head.chunked
-                else b"Content-Length: %d" % (exchange.head.length or 0)
-            )
-            self._resumed = True
-            parser.feed_data(_RESUMED % framing)
-        if rest:
-            if self._receiving is None:
-                self._put_off(rest)
-            else:
-                self._feed(rest)
+        head = exchange.head
+        if head.upgrade:
+            return self._request_is_over(head, data, place)
+        self._resumed = True
+        framing = b"Transfer-Encoding: chunked" if head.chunked else b"Content-Length: %d" % (head.length or 0)
+        parser.feed_data(_RESUMED % framing)
+        return place
 
     def on_message_begin(self) -> None:
         """llhttp: a request begins."""
@@ -316,11 +381,15 @@ class RequestParsing(asyncio.Protocol, ABC):
         assert parser is not None  # noqa: S101 - it is calling
         self._stopping = parser.should_upgrade()
         method = parser.get_method()
+        line, self._line = self._line, None
         try:
+            if line is not None and not line.partition(b"\r\n")[0].endswith(_VERSIONS):
+                raise RefusedError(Reason.VERSION, "another protocol")  # noqa: TRY301 - told as the others
             target, authority = judge_target(method, self._target)
             fields = self.proxy.request_fields.fields(self._fields)
             head = RequestHead(parser.get_http_version(), fields, authority)
         except RefusedError as error:
+            error.bodiless = method == b"HEAD"
             self._refuse_later(error)
             return
         self._begin(method, target, head)

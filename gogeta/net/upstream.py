@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 WRITE_HIGH = 64 * 1024
 _FIRST_FINAL = 200
 _NONE_WAITING = bytes(4)
+_PROTOCOL = b"HTTP/1."
+_VERSIONS = ("1.1", "1.0")
 _CHUNK_FRAME = 24
 """What a chunk may take for itself without being counted: its size and two line ends."""
 _RESUMED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -54,12 +56,14 @@ class UpstreamConnection(asyncio.Protocol):
         "_fruitless",
         "_head",
         "_keep_alive",
+        "_line",
         "_out",
         "_parser",
         "_phrase",
         "_refusal",
         "_resumed",
         "_surplus",
+        "_tail",
         "_trailers",
         "_tunnel",
         "address",
@@ -87,6 +91,10 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether the next byte begins a message: nothing of one is in the parser."""
         self._counted = 0
         """How many bytes are to come of a body that is counted here."""
+        self._tail = b""
+        """The last bytes of a head that llhttp has begun: its end may lie between two feeds."""
+        self._line = b""
+        """What has been fed of the status line that llhttp reads, at least its protocol."""
         self._resumed = False
         """The head being parsed is our own, to have the body parsed of one that was judged here."""
         self._phrase = b""
@@ -211,8 +219,10 @@ class UpstreamConnection(asyncio.Protocol):
             exchange.begin_answer(head)
             self._head = head
             self._out.append(head.serialise(proxy.date))
+            self._line = _PROTOCOL
             self._resumed = True
-            self._feed(exchange, _RESUMED + data[end:])
+            self._parse(_RESUMED)
+            self._feed(exchange, data[end:])
             return True
         if head.dated:
             out = b"".join((head.lines, b"\r\n", data[end:]))
@@ -286,16 +296,57 @@ class UpstreamConnection(asyncio.Protocol):
         self._finish()
 
     def _feed(self, exchange: Exchange, data: bytes) -> None:
-        parser = self._parser
-        if parser is None:
-            parser = self._parser = httptools.HttpResponseParser(self)
+        """Have llhttp read a head that is not ordinary or comes in pieces, chunks, or a body without a length."""
+        if len(self._line) < len(_PROTOCOL) and not self._speaks_http(data):
+            self._refuse(exchange, RefusedError(Reason.UPSTREAM_INVALID, "it does not begin with a status line"))
+            return
+        rest = b""
+        if self._head is None:
+            data, rest = self._to_the_heads_end(data)
+        self._parse(data)
+        if self._refusal is not None:
+            self._refuse(exchange, self._refusal)
+            return
+        head = self._head
+        out, self._out = self._out, []
+        if head is not None and head.size and not self._complete:
+            # Its body is counted like any other's.
+            self._parser = None
+            self._keep_alive = head.reusable
+            exchange.sent_bytes = len(rest)
+            self._count_down(exchange, b"".join((*out, rest)), head.size - len(rest))
+            return
+        if out:
+            exchange.write(out[0] if len(out) == 1 else b"".join(out))
+        if self._complete:
+            self._completed(exchange, data, rest)
+        elif rest and not self._closing:
+            self._feed(exchange, rest)
+
+    def _to_the_heads_end(self, data: bytes) -> tuple[bytes, bytes]:
+        """What llhttp may have of this read, and what is behind the head, where it skips line ends of all kinds."""
+        piece = self._tail + data
+        found = piece.find(b"\r\n\r\n")
+        if found < 0:
+            self._tail = piece[-3:]
+            return data, b""
+        end = found + 4 - len(self._tail)
+        self._tail = b""
+        return data[:end], data[end:]
+
+    def _new_parser(self) -> httptools.HttpResponseParser:
+        self._parser = httptools.HttpResponseParser(self)
+        return self._parser
+
+    def _parse(self, data: bytes) -> None:
+        parser = self._parser or self._new_parser()
         self._between = False
         self._fruitless += len(data)
-        rest = b""
         try:
             parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            rest = data[upgrade.args[0] :]
+        except httptools.HttpParserUpgrade:
+            # It stops at the head's end, where this feed ends as well.
+            pass
         except httptools.HttpParserError as error:
             if self._complete:
                 self._surplus = True
@@ -303,18 +354,22 @@ class UpstreamConnection(asyncio.Protocol):
                 self._refusal = RefusedError(Reason.UPSTREAM_INVALID, str(error))
         if self._fruitless > self.proxy.max_header_bytes and not self._complete:
             self._refusal = RefusedError(Reason.UPSTREAM_INVALID, "a head, trailers or a chunk's extension is too long")
-        if self._refusal is not None:
-            self._refuse(exchange, self._refusal)
+
+    def _completed(self, exchange: Exchange, data: bytes, rest: bytes) -> None:
+        """The response has been read, in a feed that ended with ``data``; ``rest`` begins a new protocol."""
+        head = self._head
+        assert head is not None  # noqa: S101 - what is complete had a head
+        if head.status == SWITCHING:
+            self._switch(exchange, rest)
             return
-        out = self._out
-        if out:
-            self._out = []
-            exchange.write(out[0] if len(out) == 1 else b"".join(out))
-        if self._complete:
-            if self._head is not None and self._head.status == SWITCHING:
-                self._switch(exchange, rest)
-            else:
-                self._finish()
+        if rest or (head.framing is Framing.CHUNKED and not _ends_there(data)):
+            self._surplus = True
+        self._finish()
+
+    def _speaks_http(self, data: bytes) -> bool:
+        """Whether the response begins as one: llhttp skips line ends before it, and knows other protocols."""
+        self._line += data[: len(_PROTOCOL)]
+        return self._line.startswith(_PROTOCOL[: len(self._line)])
 
     # Parsing.
 
@@ -354,11 +409,14 @@ class UpstreamConnection(asyncio.Protocol):
         request = exchange.head
         limit = self.proxy.max_header_bytes
         try:
+            if parser.get_http_version() not in _VERSIONS:
+                raise RefusedError(Reason.UPSTREAM_INVALID, "another version")  # noqa: TRY301 - told as the others
             if self._fruitless > limit and sum(len(name) + len(value) + 4 for name, value in self._fields) > limit:
                 raise RefusedError(Reason.UPSTREAM_INVALID, "the head is too long")  # noqa: TRY301 - told as the others
             self._fruitless = 0
             if status < _FIRST_FINAL and status != SWITCHING:
                 self._trailers = []
+                self._line = b""
                 herald = interim(status, self._phrase, self._fields)
                 if request.http11:
                     exchange.herald(herald)
@@ -398,7 +456,7 @@ class UpstreamConnection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """llhttp: the response is complete (or one of its 1xx heralds)."""
         head = self._head
-        if head is None or self._bodiless:
+        if head is None or self._bodiless or self._complete:
             return
         self._complete = True
         self._keep_alive = head.reusable and self._parser is not None and self._parser.should_keep_alive()
@@ -434,6 +492,7 @@ class UpstreamConnection(asyncio.Protocol):
         if reusable:
             self._complete = self._keep_alive = False
             self._head = None
+            self._line = b""
             self._between = True
             if self._bodiless:
                 self._bodiless = False
@@ -490,3 +549,8 @@ class UpstreamConnection(asyncio.Protocol):
             # Nobody may take it between now and its end, which the loop tells a turn later.
             self.pool.drop(self)
         self.transport.abort()
+
+
+def _ends_there(data: bytes) -> bool:
+    """Whether chunks that end in this read leave nothing behind: llhttp skips line ends there without a word."""
+    return b"\r\n\r\n".endswith(data[-4:]) and not data.endswith(b"\n\r\n\r\n")

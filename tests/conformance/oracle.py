@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import h11
 
-from tests.conformance.pending import SKIPS_LINE_ENDS
-
 _TOO_LARGE = 1 << 20
 _FRAMING_BEHIND = re.compile(
     rb"(\r\n0+(?:;[^\r\n]*)?\r\n(?:[^\r\n:]+:[^\r\n]*\r\n)*?)(?i:transfer-encoding|content-length):[^\r\n]*\r\n"
@@ -56,8 +54,8 @@ def requests(data: bytes) -> list[Heard]:
     heard: list[Heard] = []
     at = 0
     while True:
-        while data[at : at + 2] == b"\r\n" or (SKIPS_LINE_ENDS and data[at : at + 1] in (b"\r", b"\n")):
-            at += 2 if data[at : at + 2] == b"\r\n" else 1
+        while data[at : at + 2] == b"\r\n":
+            at += 2
         if (line := _LINE(data, at)) is not None:
             data = b"%b %b %b\r\n%b" % (*line.groups(), data[line.end() :])
             at = 0
@@ -86,15 +84,6 @@ def requests(data: bytes) -> list[Heard]:
         data, at = server.trailing_data[0], 0
 
 
-def _without_line_ends(data: bytes) -> bytes:
-    """Without line ends before the status lines of heralds and of the final response."""
-    data = data.lstrip(b"\r\n")
-    end = data.find(b"\r\n\r\n") + 4
-    if re.match(rb"HTTP/1\.[01] 1[0-9][0-9]", data) and end > 4:
-        return data[:end] + _without_line_ends(data[end:])
-    return data
-
-
 def _without_framing_behind(data: bytes) -> bytes:
     """Without the first framing field among trailers: dropped by a proxy, refused by h11."""
     return _FRAMING_BEHIND.sub(rb"\1", data, count=1)
@@ -109,8 +98,6 @@ def _stays(request: h11.Request) -> bool:
 
 def response(data: bytes, method: bytes, *, ended: bool) -> tuple[int, bytes, bytes] | None:
     """The final response to one request as h11 reads it: status, body, surplus; None when there is no complete one."""
-    if SKIPS_LINE_ENDS:
-        data = _without_line_ends(data)
     client = h11.Connection(h11.CLIENT, max_incomplete_event_size=_TOO_LARGE)
     client.send(h11.Request(method=method, target=b"/", headers=[(b"Host", b"a")]))
     client.send(h11.EndOfMessage())

@@ -272,6 +272,7 @@ HERALDS = (
     _reads("RFC 9110 15.2 a herald that nobody knows", _status(b"199 Yo", b"X: a\r\n") + PLAIN, _status(b"199 Yo", b"X: a\r\n") + PLAIN),
     _reads("RFC 9110 15.2 HTTP/1.0 gets no herald", _status(b"103 Early Hints") + PLAIN, _ok(SIZED + b"Connection: close\r\n"), OLD, over=True),
     _reads("RFC 9110 15.2 a herald for HEAD", _status(b"103 Early Hints") + _ok(SIZED, b""), _status(b"103 Early Hints") + _ok(SIZED, b""), HEAD),
+    _refused("RFC 9110 15 a herald below 100", _status(b"003 X", b"X: a\r\n") + PLAIN),
     _refused("RFC 9112 6.3 a herald with a length", _status(b"103 Early Hints", SIZED, b"ok") + PLAIN),
     _refused("RFC 9112 6.1 a herald with a coding", _status(b"103 Early Hints", CODED, b"0\r\n\r\n") + PLAIN),
     _broken("RFC 9112 8 nothing behind a herald", _status(b"103 Early Hints"), POST, ends="end"),

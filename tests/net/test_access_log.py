@@ -168,7 +168,7 @@ def test_a_pipe_that_nobody_reads_costs_records_and_never_the_one_who_notes(tmp_
         with path.open() as reader:
             for number in range(100):
                 assert json.loads(reader.readline())["request_id"] == str(number)
-            assert log.written == 100
+            wait_for(lambda: log.written == 100)
         # It goes, which costs what was on its way; the next one finds the log working.
         note(log, b"lost")
         wait_for(lambda: log.failures)
