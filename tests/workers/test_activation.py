@@ -124,5 +124,12 @@ async def test_a_handover_keeps_the_sockets(manager: Manager, workers: int) -> N
 def test_a_socket_too_many_is_refused(manager: Manager) -> None:
     program = manager.start("http:other:third")
     assert program.wait() == 1
-    assert "'third' is none of: http, admin" in program.stderr()
+    assert "'third' is none of: http, https, admin" in program.stderr()
     assert "FileDescriptorName=" in program.stderr()
+
+
+def test_a_socket_for_a_listener_that_is_not_there_is_refused(manager: Manager) -> None:
+    program = manager.start("http:https:admin")
+    assert program.wait() != 0
+    assert "a socket named 'https'" in program.stderr()
+    assert "--tls-listen" in program.stderr()
