@@ -64,5 +64,5 @@ class FieldLines:
         return (name, value, self._kinds[name], name + b": " + value + b"\r\n")
 
     def fields(self, pairs: Pairs) -> list[Field]:
-        """All fields of a head that llhttp has read."""
-        return [self.field(name, value) for name, value in pairs]
+        """All fields of a head that llhttp has read; it leaves the blanks behind a value."""
+        return [self.field(name, value.strip(b" \t")) for name, value in pairs]
