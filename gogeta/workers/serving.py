@@ -35,7 +35,7 @@ def run(settings: ServeSettings) -> int:
 
     Raises AddressTakenError, which names the setting, and ActivationError.
     """
-    if settings.tls_cert or settings.tls_dir:
+    if settings.tls_cert or settings.tls_key or settings.tls_dir or settings.tls_listen is not None:
         from gogeta.net.certificates import Certificates  # noqa: PLC0415 - as below
 
         # What cannot be served is said before anybody is started, or asked to make room.
