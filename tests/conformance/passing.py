@@ -216,7 +216,12 @@ UNDERSCORES = (
 
 IDS = (
     Case("RFC 9110 16.3.2 the visitor's id of the request", _get(ID), (_get(OF_STRANGER + ID),), whole_heads=True),
-    Case("RFC 9110 5.5 blanks behind an id are none of it", _get(b"X-Request-Id: mine-1 \r\n"), (_get(OF_STRANGER + ID),), whole_heads=True),
+    Case(
+        "RFC 9110 5.5 blanks behind an id are none of it",
+        _get(b"X-Request-Id: mine-1 \r\n"),
+        (_get(OF_STRANGER + ID),),
+        whole_heads=True,
+    ),
     refused("RFC 9110 5.5 an id with a control character", _get(b"X-Request-Id: a\x01\r\n"), Reason.MALFORMED),
 )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 
 import pytest
 
+from gogeta.net import forwarder
 from tests.net.stage import Stage, stage
 from tests.net.talk import OK, App, Message, get, post, until
 
@@ -220,3 +222,24 @@ async def test_extensions_of_many_chunks_are_limited_together() -> None:
             )
             assert (await visitor.answer()).status == 200
         assert app.seen[0].body == b"x" * 5000
+
+
+async def test_of_many_connections_each_is_looked_at_within_a_few_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forwarder, "_SWEPT_AT_ONCE", 2)
+    async with stage() as on:
+        await on.serve()
+        async with contextlib.AsyncExitStack() as many:
+            visitors = [await many.enter_async_context(on.visitor()) for _ in range(12)]
+            for visitor in visitors:
+                await visitor.ask(get())
+            for connection in on.proxy.connections:
+                connection.deadline = 0.0
+            sweeps = 0
+            while on.proxy.connections:
+                on.proxy.sweep()
+                sweeps += 1
+                await asyncio.sleep(0)
+                assert sweeps < 20
+            assert sweeps > 1
+            for visitor in visitors:
+                assert await visitor.rest() == b""
