@@ -267,9 +267,10 @@ class DownstreamConnection(RequestParsing):
         self._broken = True
         self.proxy.tally.refusals[error.reason.value] += 1
         self.proxy.tally.answers[error.status // 100] += 1
-        page = problem(error.reason, "")
+        request_id = self.proxy.new_id()
+        page = problem(error.reason, request_id.decode())
         self.write_page(page, keep_alive=False, bodiless=error.bodiless)
-        self.proxy.note_refusal(self, page, error.reason)
+        self.proxy.note_refusal(self, request_id, page, error.reason)
         self._linger()
 
     def finish(self, exchange: Exchange, *, keep_alive: bool) -> None:

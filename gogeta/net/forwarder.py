@@ -21,7 +21,6 @@ from gogeta.core.limits import Bounds, too_large
 from gogeta.core.memory import Memory
 from gogeta.core.pages import starting_page
 from gogeta.core.refusal import Reason
-from gogeta.core.response import SWITCHING
 from gogeta.core.secure_only import HTTPS_PORT, to_https
 from gogeta.core.via import via_fields
 from gogeta.domain.lifecycle import Cause, Meeting
@@ -30,6 +29,7 @@ from gogeta.kit.tasks import Tasks
 from gogeta.net.activity import Activity
 from gogeta.net.dialing import Dialer
 from gogeta.net.fleet import Entry, Fleet
+from gogeta.net.noting import note_exchange, note_refusal
 from gogeta.net.overdue import Overdue
 from gogeta.net.tally import Tally
 from gogeta.net.waker import Waker
@@ -184,7 +184,7 @@ class Proxy:
         """A request's head is complete: find its tenant."""
         head = exchange.head
         downstream = exchange.downstream
-        exchange.request_id = head.request_id or self._new_id()
+        exchange.request_id = head.request_id or self.new_id()
         if self.via is not None and downstream.listener.forwarding.looped(head):
             exchange.refuse(Reason.LOOP)
             return
@@ -207,7 +207,7 @@ class Proxy:
         else:
             self.admit(exchange)
 
-    def _new_id(self) -> bytes:
+    def new_id(self) -> bytes:
         """A request id that no other process and no other request has: writing numbers is dear, joining is not."""
         self._id = number = self._id + 1
         place = number % len(_ENDINGS)
@@ -417,7 +417,7 @@ class Proxy:
             self.overdue.end(exchange)
         log = self.access_log
         if log is not None and log.takes(exchange.request_id, exchange.status, exchange.ending):
-            self._note(log, exchange, now)
+            note_exchange(log, exchange, now)
         if entry is not None:
             entry.in_flight -= 1
             self.activity.touch(entry)
@@ -433,42 +433,13 @@ class Proxy:
             exchange.ending = Ending.UPGRADE
             self.ended(exchange)
 
-    def _note(self, log: AccessLog, exchange: Exchange, now: float) -> None:
-        head, entry, via = exchange.head, exchange.entry, exchange.via
-        log.note(
-            exchange.began,
-            exchange.forwarded_at or (0.0 if via is None else exchange.began),
-            exchange.first_byte_at or (now if exchange.status else 0.0),
-            now,
-            exchange.request_id,
-            "" if entry is None else entry.name,
-            exchange.downstream.peer,
-            exchange.method,
-            head.host,
-            exchange.target,
-            head.http11,
-            [(name, value) for name, value, _, _ in head.fields],
-            SWITCHING if exchange.ending is Ending.UPGRADE else exchange.status,
-            exchange.refusal,
-            exchange.ending,
-            exchange.received,
-            exchange.sent_bytes,
-            "" if via is None else via.address,
-            exchange.reused,
-            exchange.attempts,
-        )
-
-    def note_refusal(self, connection: DownstreamConnection, page: pages.Page, reason: Reason) -> None:
+    def note_refusal(
+        self, connection: DownstreamConnection, request_id: bytes, page: pages.Page, reason: Reason
+    ) -> None:
         """For the access log: what could not become a request was refused."""
         log = self.access_log
-        if log is not None and log.takes(b"%d" % self.tally.refusals.total(), page.status, Ending.COMPLETE):
-            now, none = self.clock(), b""
-            # fmt: off
-            log.note(
-                now, 0.0, now, now, none, "", connection.peer, none, none, none, False, (),  # noqa: FBT003 - positional
-                page.status, reason.value, Ending.COMPLETE, 0, len(page.body), "", False, 0,  # noqa: FBT003 - ditto
-            )
-            # fmt: on
+        if log is not None and log.takes(request_id, page.status, Ending.COMPLETE):
+            note_refusal(log, connection.peer, request_id, page, reason, self.clock())
 
     # Changes.
 

@@ -243,3 +243,11 @@ async def test_of_many_connections_each_is_looked_at_within_a_few_sweeps(monkeyp
             assert sweeps > 1
             for visitor in visitors:
                 assert await visitor.rest() == b""
+
+
+async def test_what_cannot_be_read_has_a_request_id_too() -> None:
+    async with stage() as on:
+        await on.serve()
+        first, second = [json.loads((await on.ask(get("/", "X : y"))).body)["request_id"] for _ in range(2)]
+        assert first
+        assert first != second
