@@ -273,7 +273,7 @@ class RequestParsing(asyncio.Protocol, ABC):
                 piece = piece[: found + 4]
             self._tail = piece[-3:]
         elif (length := receiving.head.length) is not None:
-            end = min(end, place + length - receiving.received)
+            end = min(end, place + max(length - receiving.received, 1))
         stopped = self._feed_piece(data if end - place == len(data) else data[place:end])
         if receiving is not self._receiving:
             self._tail = b""

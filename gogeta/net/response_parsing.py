@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _FIRST_FINAL: Final = 200
 _PROTOCOL: Final = b"HTTP/1."
 _VERSIONS: Final = ("1.1", "1.0")
+_MAX_HERALDS: Final = 100
+"""Most 1xx responses to one request."""
 _CHUNK_FRAME: Final = 24
 """What a chunk may take for itself without being counted: its size and two line ends."""
 _RESUMED: Final = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -48,6 +50,7 @@ class ResponseParsing(asyncio.Protocol, ABC):
         "_fields",
         "_fruitless",
         "_head",
+        "_heralds",
         "_keep_alive",
         "_line",
         "_out",
@@ -90,6 +93,8 @@ class ResponseParsing(asyncio.Protocol, ABC):
         """What has been fed of the status line that llhttp reads, at least its protocol."""
         self._resumed = False
         """The head being parsed is our own, to have the body parsed of one that was judged here."""
+        self._heralds = 0
+        """1xx responses to the request under way."""
         self._phrase = b""
         self._fields: Pairs = []
         self._trailers: Pairs | None = None
@@ -232,31 +237,33 @@ class ResponseParsing(asyncio.Protocol, ABC):
 
     def _feed(self, exchange: Exchange, data: bytes) -> None:
         """Have llhttp read a head that is not ordinary or comes in pieces, chunks, or a body without a length."""
-        if len(self._line) < len(_PROTOCOL) and not self._speaks_http(data):
-            self._refuse(exchange, RefusedError(Reason.UPSTREAM_INVALID, "it does not begin with a status line"))
-            return
-        rest = b""
-        if self._head is None:
-            data, rest = self._to_the_heads_end(data)
-        self._parse(data)
-        if self._refusal is not None:
-            self._refuse(exchange, self._refusal)
-            return
-        head = self._head
-        out, self._out = self._out, []
-        if head is not None and head.size and not self._complete:
-            # Its body is counted like any other's.
-            self._parser = None
-            self._keep_alive = head.reusable
-            exchange.sent_bytes = len(rest)
-            self._count_down(exchange, b"".join((*out, rest)), head.size - len(rest))
-            return
-        if out:
-            exchange.write(out[0] if len(out) == 1 else b"".join(out))
-        if self._complete:
-            self._completed(exchange, data, rest)
-        elif rest and not self._closing:
-            self._feed(exchange, rest)
+        while data and not self._closing:
+            if len(self._line) < len(_PROTOCOL) and not self._speaks_http(data):
+                self._refuse(exchange, RefusedError(Reason.UPSTREAM_INVALID, "it does not begin with a status line"))
+                return
+            rest = b""
+            if self._head is None:
+                data, rest = self._to_the_heads_end(data)
+            self._parse(data)
+            if self._refusal is not None:
+                self._refuse(exchange, self._refusal)
+                return
+            head = self._head
+            out, self._out = self._out, []
+            if head is not None and head.size and not self._complete:
+                # Its body is counted like any other's.
+                self._parser = None
+                self._keep_alive = head.reusable
+                exchange.sent_bytes = len(rest)
+                self._count_down(exchange, b"".join((*out, rest)), head.size - len(rest))
+                return
+            if out:
+                exchange.write(out[0] if len(out) == 1 else b"".join(out))
+            if self._complete:
+                self._completed(exchange, data, rest)
+                return
+            # Behind a 1xx response, or behind the head of a body that llhttp reads.
+            data = rest
 
     def _to_the_heads_end(self, data: bytes) -> tuple[bytes, bytes]:
         """What llhttp may have of this read, and what is behind the head, where it skips line ends of all kinds."""
@@ -352,6 +359,9 @@ class ResponseParsing(asyncio.Protocol, ABC):
             if status < _FIRST_FINAL and status != SWITCHING:
                 self._trailers = []
                 self._line = b""
+                self._heralds += 1
+                if self._heralds > _MAX_HERALDS:
+                    raise RefusedError(Reason.UPSTREAM_INVALID, "too many 1xx responses")  # noqa: TRY301 - told as the others
                 herald = interim(status, self._phrase, self._fields)
                 if request.http11:
                     exchange.herald(herald)

@@ -166,7 +166,7 @@ class UpstreamConnection(ResponseParsing):
         if self.reading.holds:
             self.reading.release(Hold.PEER)
         self.reused = self.silent = True
-        self._fruitless = 0
+        self._fruitless = self._heralds = 0
         if not self.pool.give(self, now):
             self.discard()
 

@@ -312,3 +312,21 @@ async def test_a_client_reset_cuts_the_tenants_connection_at_once() -> None:
         visitor.reset()
         await until(lambda: app.lost == 1, limit=2.0)
         await on.quiet()
+
+
+async def test_many_interim_responses_are_passed_on_and_too_many_are_refused() -> None:
+    herald = b"HTTP/1.1 103 E\r\n\r\n"
+    final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    async with stage() as on, on.visitor() as visitor:
+        app = await on.serve(App(herald * 100 + final))
+        for _ in range(2):
+            visitor.send(get())
+            for _ in range(100):
+                assert (await visitor.answer()).status == 103
+            assert (await visitor.answer()).body == b"ok"
+        app.response = herald * 10_000 + final
+        visitor.send(get())
+        for _ in range(100):
+            assert (await visitor.answer()).status == 103
+        assert (await visitor.answer()).status == 502
+        await until(lambda: app.lost == 1)
