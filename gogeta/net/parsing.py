@@ -266,12 +266,12 @@ class RequestParsing(asyncio.Protocol, ABC):
         receiving = self._receiving
         if receiving is None or receiving.head.chunked:
             tail = self._tail
-            piece = tail + data[place:end]
-            found = piece.find(b"\r\n\r\n")
-            if found >= 0:
-                end = place + found + 4 - len(tail)
-                piece = piece[: found + 4]
-            self._tail = piece[-3:]
+            across = (tail + data[place : place + 3]).find(b"\r\n\r\n") if tail else -1
+            if across >= 0:
+                end = place + across + 4 - len(tail)
+            elif (found := data.find(b"\r\n\r\n", place, end)) >= 0:
+                end = found + 4
+            self._tail = (tail + data[max(place, end - 3) : end])[-3:]
         elif (length := receiving.head.length) is not None:
             end = min(end, place + max(length - receiving.received, 1))
         stopped = self._feed_piece(data if end - place == len(data) else data[place:end])
