@@ -411,12 +411,19 @@ class DownstreamConnection(RequestParsing):
 
     def give_up(self) -> None:
         """The end of a drain: an answer for who has none yet, a visible break for who has a part of one."""
+        if self.tunnel is not None and self.tunnel.say_goodbye(self.proxy.clock()):
+            return
         if self._current is not None and not self._current.answered:
             self._current.refuse(Reason.DRAINING)
         elif not self._closing:
             if self._current is not None:
                 self._current.abandon(Ending.DRAIN)
             self.break_off()
+
+    def prepare_end(self) -> None:
+        """A drain begins."""
+        if self.tunnel is not None:
+            self.tunnel.listen(self.proxy.clock)
 
     def drain(self) -> None:
         """No new requests: close now if idle, else after the current one."""

@@ -178,6 +178,8 @@ class Server:
         """
         proxy = self._proxy
         proxy.draining = True
+        for connection in proxy.connections:
+            connection.prepare_end()
         for door in self.doors:
             await door.close(proxy)
         loop = asyncio.get_running_loop()
@@ -192,6 +194,12 @@ class Server:
             # Thousands of ends, one coarse look.
             await asyncio.sleep(0.02)
         self._close_idle()
+        return await self._cut()
+
+    async def _cut(self) -> int:
+        """End what is still there, each in the most honest way that is left; how many exchanges that were."""
+        proxy = self._proxy
+        loop = asyncio.get_running_loop()
         for listener in self.listeners:
             for arrival in tuple(listener.arriving):
                 arrival.abort()

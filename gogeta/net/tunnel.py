@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 
 from gogeta.net.breaking import break_off
 from gogeta.net.reading import Hold, ReadGate
+
+_GOING_AWAY: Final = b"\x88\x02\x03\xe9"
+"""A server's close frame with status 1001 (RFC 6455 sections 5.5.1 and 7.4.1)."""
+_QUIET_SECONDS: Final = 0.25
+"""After so long without a byte of the tenant's, it is between two frames: servers write a frame at once."""
 
 
 class Relay:
@@ -33,9 +38,12 @@ class Relay:
 
 
 class Tunnel:
-    """Two transports joined. ``on_end`` is called once, when both directions are over."""
+    """Two transports joined: ``one`` the visitor's, ``other`` the tenant's.
 
-    __slots__ = ("_ended", "_eofs", "_gates", "_on_end", "_one", "_other")
+    ``on_end`` is called once, when both directions are over.
+    """
+
+    __slots__ = ("_ended", "_eofs", "_gates", "_heard_at", "_on_end", "_one", "_other", "_tenant", "_websocket")
 
     def __init__(
         self,
@@ -43,8 +51,13 @@ class Tunnel:
         other: asyncio.Transport,
         gates: dict[asyncio.Transport, ReadGate],
         on_end: Callable[[], None],
+        *,
+        websocket: bool,
     ) -> None:
-        """``gates`` are the reading sides of both."""
+        """``gates`` are the reading sides of both; ``websocket``: that is what is spoken."""
+        self._websocket = websocket
+        self._tenant: asyncio.Protocol | None = None
+        self._heard_at = float("inf")
         self._one = one
         self._other = other
         self._gates = gates
@@ -57,7 +70,33 @@ class Tunnel:
 
     def join(self, side: asyncio.Transport, connection: asyncio.Protocol) -> None:
         """From now on, what ``side`` receives goes straight to the other one; ``connection`` hears of the rest."""
+        if side is self._other:
+            self._tenant = connection
         side.set_protocol(cast("asyncio.Protocol", Relay(connection, self._peer(side))))
+
+    def listen(self, clock: Callable[[], float]) -> None:
+        """From the begin of a drain on: know when the tenant last said something, which costs a step between."""
+        if not self._websocket or self._ended or self._tenant is None:
+            return
+        write = self._one.write
+        self._heard_at = clock()
+
+        def forward(data: bytes | bytearray | memoryview) -> None:
+            self._heard_at = clock()
+            write(data)
+
+        relay = Relay(self._tenant, self._one)
+        relay.data_received = forward
+        self._other.set_protocol(cast("asyncio.Protocol", relay))
+
+    def say_goodbye(self, now: float) -> bool:
+        """End a WebSocket as its protocol has it, where that can be done: between two frames of the tenant's."""
+        quiet = now - self._heard_at >= _QUIET_SECONDS
+        if self._ended or not quiet or self._one.is_closing() or self._one.get_write_buffer_size():
+            return False
+        self._one.write(_GOING_AWAY)
+        self.close()
+        return True
 
     def forward(self, side: asyncio.Transport, data: bytes) -> None:
         """Bytes that came from ``side`` before its relay was there."""

@@ -189,6 +189,7 @@ class UpstreamConnection(ResponseParsing):
             self.transport,
             {downstream.transport: downstream.reading, self.transport: self.reading},
             on_end=lambda: proxy.tunnel_ended(exchange),
+            websocket=exchange.head.upgrade.lower() == b"websocket",
         )
         self._tunnel = tunnel
         self.reading.release(Hold.PEER)

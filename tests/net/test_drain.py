@@ -154,3 +154,43 @@ async def test_a_tunnel_is_cut_at_the_deadline() -> None:
         assert await on.server.drain(0.05) == 1
         with pytest.raises(ConnectionError):
             await visitor.rest()
+
+
+GOING_AWAY = b"\x88\x02\x03\xe9"
+WEBSOCKET = ("Connection: Upgrade", "Upgrade: websocket")
+SWITCHED = b"HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+async def test_a_quiet_websocket_is_told_that_the_server_goes_away() -> None:
+    async with stage() as on, on.visitor() as visitor:
+        app = await on.serve(App(SWITCHED))
+        visitor.send(get("/", *WEBSOCKET))
+        assert (await visitor.answer()).status == 101
+        draining = asyncio.create_task(on.server.drain(0.5))
+        app.writers[-1].write(b"\x81\x02hi")
+        assert await visitor.reader.readexactly(4) == b"\x81\x02hi"
+        assert await visitor.rest() == GOING_AWAY
+        await draining
+        await until(lambda: app.lost == 1)
+
+
+async def test_a_websocket_in_which_something_moves_is_cut() -> None:
+    async with stage() as on, on.visitor() as visitor:
+        app = await on.serve(App(SWITCHED))
+        visitor.send(get("/", *WEBSOCKET))
+        assert (await visitor.answer()).status == 101
+        draining = asyncio.create_task(on.server.drain(0.5))
+        while not app.writers[-1].transport.is_closing():
+            app.writers[-1].write(b"\x81\x7e\x01\x00" + b"x" * 100)
+            await asyncio.sleep(0.02)
+        await draining
+        assert GOING_AWAY not in await visitor.everything()
+
+
+async def test_another_protocol_is_not_spoken_to() -> None:
+    async with stage() as on, on.visitor() as visitor:
+        await on.serve(App(SWITCHED.replace(b"websocket", b"other")))
+        visitor.send(get("/", "Connection: Upgrade", "Upgrade: other"))
+        assert (await visitor.answer()).status == 101
+        await on.server.drain(0.5)
+        assert await visitor.everything() == b""
