@@ -124,7 +124,12 @@ async def test_the_kernel_kills_who_takes_too_much_memory(docker_driver: DockerD
 
 async def test_the_number_of_processes_is_limited(docker_driver: DockerDriver) -> None:
     who = tenant(command=["sh", "-c", "for i in $(seq 20); do sleep 60 & done; wait"], pids=8)
-    await docker_driver.start(who)
+    try:
+        await docker_driver.start(who)
+    except StartFailedError as failure:
+        # The shell may have ended before the start was looked at.
+        assert "can't fork" in str(failure)  # noqa: PT017 - one of two ways to be told
+        return
 
     async def refused() -> bool:
         return "can't fork" in await docker_driver.logs(who)
