@@ -7,9 +7,12 @@ go. This module knows addresses and descriptors; what is served is its callers' 
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import os
 import socket
+import struct
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -18,6 +21,18 @@ from gogeta.domain.upstreams import Endpoint
 
 BACKLOG: Final = 4096
 """Connections that may wait in one socket's queue; the system's own limit (net.core.somaxconn) may be lower."""
+_SO_ATTACH_FILTER: Final = 26
+"""Linux's, which the socket module does not have."""
+_NO_SYN: Final = b"".join(
+    struct.pack("=HBBI", *instruction)
+    for instruction in (
+        # Classic BPF over the TCP header: its flags, in byte 13; with SYN (2) drop it, else take all of it.
+        (0x30, 0, 0, 13),
+        (0x45, 0, 1, 0x02),
+        (0x06, 0, 0, 0),
+        (0x06, 0, 0, 0xFFFFFFFF),
+    )
+)
 _NOT_HERE: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 """An address of a name that this machine does not have, such as ::1 where IPv6 is off: the others will do."""
 
@@ -110,6 +125,20 @@ def address(listener: socket.socket) -> Endpoint:
     """Where a TCP socket listens."""
     host, port = listener.getsockname()[:2]
     return Endpoint(host, port)
+
+
+def admit_no_more(sockets: Iterable[socket.socket]) -> None:
+    """From now on nobody new gets into the queues of these listening sockets, by whichever descriptor they are held.
+
+    For their end: between the last look into a queue and the close somebody could come in, and would be reset. Such a
+    visitor's first packet is dropped instead; its system sends it again a second later, to whoever listens then. It
+    cannot be taken back. Where the system has no such filter, nothing changes.
+    """
+    code = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
+    program = struct.pack("HP", len(_NO_SYN) // 8, ctypes.addressof(code))
+    for each in sockets:
+        with contextlib.suppress(OSError):
+            each.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
 def close(sockets: Iterable[socket.socket]) -> None:

@@ -42,10 +42,12 @@ class Door:
         self.endpoint = endpoint
         self.listener = listener
         self._sockets: list[socket.socket] = []
+        self._lent = False
         self._servers: list[asyncio.Server] = []
 
     def open(self, sockets: Sequence[socket.socket] | None) -> None:
         """Take the address, or ``sockets`` that listen already. Raises AddressTakenError."""
+        self._lent = sockets is not None
         self._sockets = listening.take(self.endpoint, self.setting) if sockets is None else list(sockets)
         for each in self._sockets:
             probe_when_silent(each)
@@ -74,12 +76,17 @@ class Door:
     async def close(self, proxy: Proxy) -> None:
         """Close our descriptors, after a last look: whoever waits in a queue would be reset if nobody is behind us."""
         loop = asyncio.get_running_loop()
+        if not self._lent:
+            listening.admit_no_more(self._sockets)
         for server in self._servers:
             server.close()
         for each in self._sockets if self._servers else ():
             for _ in range(listening.BACKLOG):
                 try:
                     visitor, _ = each.accept()
+                except ConnectionError:
+                    # It has left while it waited.
+                    continue
                 except OSError:
                     break
                 visitor.settimeout(0.0)

@@ -94,6 +94,16 @@ class Listeners:
             if id(each) not in kept:
                 each.close()
 
+    def end(self, single: Iterable[str]) -> None:
+        """Give them up for good: nobody comes after those who accept from them now.
+
+        ``single`` are the holder's own; those and the sockets of a service manager live on.
+        """
+        for name, listener in self._by_name.items():
+            if name not in single and not listener.given:
+                listening.admit_no_more(listener.sockets)
+        self.close()
+
     def __iter__(self) -> Iterator[socket.socket]:
         """Every socket."""
         for listener in self._by_name.values():

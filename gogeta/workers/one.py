@@ -103,7 +103,7 @@ class _BeforeSuccession:
         if self._listeners[ADMIN].given:
             await self._site.stop()
         if supervisor.crew is None:
-            supervisor.listeners.close()
+            supervisor.listeners.end(SINGLE)
         else:
             # It had just been succeeded.
             self.ending = self._supervising.tasks.start(supervisor.stop(), "stopping")

@@ -186,7 +186,7 @@ class Supervisor(Collector):
 
     async def stop(self) -> int:
         """End all workers; 0 when all ended well, else 1. Nobody comes after them: our descriptors are given up."""
-        self.listeners.close()
+        self.listeners.end(SINGLE)
         crews = [*([self.crew] if self.crew is not None else []), *self.leaving]
         for crew in crews:
             crew.stop()

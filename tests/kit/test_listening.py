@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import select
 import socket
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -91,3 +94,23 @@ def test_an_adopted_descriptor_is_not_inherited(sockets: list[socket.socket]) ->
     sockets.append(adopted)
     assert not os.get_inheritable(number)
     assert adopted.getsockname() == sockets[0].getsockname()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the filter is Linux's")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_nobody_comes_between_the_last_look_and_the_close(host: str) -> None:
+    (listener,) = listening.take(Endpoint(host, 0), "listen")
+    where = listener.getsockname()[:2]
+    with socket.create_connection(where) as early, socket.socket(listener.family) as late:
+        other_descriptor = listener.dup()
+        listening.admit_no_more([other_descriptor])
+        late.settimeout(0.0)
+        assert late.connect_ex(where) == errno.EINPROGRESS
+        early.sendall(b"still there?")
+        let_in, _ = listener.accept()
+        assert let_in.recv(20) == b"still there?", "who waited already is served"
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        listening.close([let_in, listener, other_descriptor])
+        assert select.select([], [late], [], 10)[1], "its system asks again"
+        assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED

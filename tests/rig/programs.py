@@ -165,6 +165,9 @@ class Program:
                 self._process.wait(10)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+            deadline = time.monotonic() + 5
+            while session_lives(self.pid) and time.monotonic() < deadline:
+                time.sleep(0.02)
 
     def _report(self, complaint: str) -> str:
         state = "running" if self.running else f"exit status {self._process.returncode}"
@@ -180,6 +183,16 @@ class Program:
         if TRACEBACK in self.output():
             return self._report("left a traceback")
         return None
+
+
+def session_lives(pid: int) -> bool:
+    """Whether a process of this session is there and no zombie: a zombie is its parent's to collect."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, session = stat.read_text().rpartition(")")[2].split()[:4]
+            if int(session) == pid and state != "Z":
+                return True
+    return False
 
 
 class ProcessRack:

@@ -120,11 +120,11 @@ class Served:
             return 0, ""
 
     def metric(self, name: str) -> float:
-        """A number from ``/metrics``; 0 when it is not there."""
+        """A number from ``/metrics``; 0 when it is not there, and no number at all when nobody answers."""
         try:
             found = re.search(rf"^{re.escape(name)} (\S+)$", ask(f"{self.admin}/metrics")[1], re.MULTILINE)
         except OSError:
-            return 0.0
+            return float("nan")
         return float(found[1]) if found else 0.0
 
     def handovers(self, result: str = "done") -> float:

@@ -65,6 +65,7 @@ async def test_a_worker_that_hangs_is_replaced(served: Served) -> None:
     stuck = min(served.workers())
     os.kill(stuck, signal.SIGSTOP)
     await until("found out", lambda: served.metric("gogeta_worker_hangs_total") == 1)
+    await until("gone", partial(served.has_restarted, 1))
     await until("replaced", served.ready)
     assert stuck not in served.workers()
     assert len(served.workers()) == 2
