@@ -23,7 +23,9 @@ from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.registry import Registry
 from gogeta.registry.store import RegistryError, Store
 from passivator.core.idle import IdlePolicy
+from passivator.core.lost import LostProxies
 from passivator.core.retry import RetryPolicy
+from passivator.core.tiers import acts_while_asleep
 from passivator.drivers.base import NOTHING, Driver, DriverError, Runtime, RuntimeUnavailableError, Status
 from passivator.meters import Meters
 from passivator.observer import Observer
@@ -31,7 +33,7 @@ from passivator.ownership import runs
 from passivator.settings import ControllerSettings
 from passivator.startqueue import StartQueue
 from passivator.surroundings import Surroundings
-from passivator.watches import AccessWatch, SuspectWatch
+from passivator.watches import AccessWatch, MemberWatch, SuspectWatch
 from passivator.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -70,7 +72,9 @@ class Controller:
         self._policy = IdlePolicy()
         self._queue = StartQueue(settings.max_starts)
         self._mirror = TenantMirror(store)
-        self._accesses = AccessWatch(store, self._policy)
+        self._lost = LostProxies(settings.lost_proxy_grace)
+        self._accesses = AccessWatch(store, self._policy, self._lost)
+        self._members = MemberWatch(store, self._lost, self._proxies_said)
         self._suspects = SuspectWatch(store, self._suspected)
         self._tasks = Tasks("passivator")
         self._observer = Observer(
@@ -85,6 +89,9 @@ class Controller:
             meters=meters,
             tasks=self._tasks,
             settle=settings.settle,
+            drain_limit=settings.drain_limit,
+            members=lambda: self._members.members,
+            lost=self._lost,
             retry=RetryPolicy(settings.retry_first, settings.retry_limit),
             fresh=self._fresh,
             runtime_gone=self._runtime_gone,
@@ -95,6 +102,8 @@ class Controller:
         meters.watch(
             starting=lambda: self._queue.active, queued=lambda: self._queue.waiting, in_state=self._count_in_state
         )
+
+        meters.watch_lost(lambda: self._lost.lost)
 
     def __repr__(self) -> str:
         """One line: how much there is."""
@@ -108,6 +117,7 @@ class Controller:
                     tasks.start(self._mirror.source.run(), "tenants"),
                     tasks.start(self._accesses.source.run(), "accesses"),
                     tasks.start(self._suspects.source.run(), "suspects"),
+                    tasks.start(self._members.source.run(), "members"),
                     tasks.start(self._watch_registry(), "registry health"),
                     tasks.start(self._observe(), "runtime"),
                 ]
@@ -123,6 +133,7 @@ class Controller:
         await self._open_driver()
         await self._mirror.source.wait_synced()
         await self._accesses.source.wait_synced()
+        await self._members.source.wait_synced()
         self._look_at_registry()
         self._mirror.subscribe(self._changed)
         await asyncio.gather(
@@ -149,6 +160,12 @@ class Controller:
         if only_observed and after is not None and after.observed in (worker.observed, worker.recorder.written):
             return  # our own words, come back
         worker.poke()
+
+    def _proxies_said(self) -> None:
+        """A proxy came, went, or told what it has seen: those may go on whose stop waits for that."""
+        for worker in self._workers.values():
+            if worker.waits_for_proxies:
+                worker.poke()
 
     def _hinted(self, name: TenantName) -> None:
         """The runtime's word that something happened to it."""
@@ -198,6 +215,8 @@ class Controller:
 
     def _of_interest(self, record: TenantRecord, runtime: Runtime) -> bool:
         """Whether a tenant without a worker needs one."""
+        if acts_while_asleep(record.tenant):
+            return True
         if record.desired.state is Desired.STARTED or runtime.status not in _AT_REST:
             return not record.tenant.routed_only or runtime.status is not Status.ABSENT
         if runs(self._driver.kind, record.tenant):
@@ -225,7 +244,7 @@ class Controller:
     # ------------------------------------------------------------------------------------------ who answers
 
     def _fresh(self) -> bool:
-        return not self._mirror.source.stale and not self._accesses.source.stale
+        return not (self._mirror.source.stale or self._accesses.source.stale or self._members.source.stale)
 
     async def _watch_registry(self) -> NoReturn:
         while True:

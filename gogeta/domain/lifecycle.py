@@ -17,7 +17,7 @@ class Desired(StrEnum):
 
     STARTED = "started"
     PASSIVATED = "passivated"
-    """Asleep: nothing runs, and the next request wakes it."""
+    """Asleep, paused or with nothing running: the next request wakes it."""
     STOPPED = "stopped"
     """An operator's stop: nothing runs, and requests do not wake it."""
 
@@ -47,6 +47,8 @@ class Cause(StrEnum):
     """Nobody used it for its idle timeout."""
     WAKE = "wake"
     """An operator or a platform asked for a wake."""
+    HOURS = "hours"
+    """Hours in which it is to run have begun."""
     SLEEP = "sleep"
     """An operator asked for it to be passivated now."""
     STOP = "stop"
@@ -78,6 +80,7 @@ DESIRED_TRANSITIONS: Final[Mapping[Desired, Mapping[Cause, Desired]]] = {
         Cause.REQUEST: Desired.STARTED,
         Cause.IN_USE: Desired.STARTED,
         Cause.WAKE: Desired.STARTED,
+        Cause.HOURS: Desired.STARTED,
         Cause.START: Desired.STARTED,
         Cause.SLEEP: Desired.PASSIVATED,
         Cause.STOP: Desired.STOPPED,
@@ -86,6 +89,7 @@ DESIRED_TRANSITIONS: Final[Mapping[Desired, Mapping[Cause, Desired]]] = {
         Cause.REQUEST: Desired.STARTED,
         Cause.IN_USE: Desired.STARTED,
         Cause.WAKE: Desired.STARTED,
+        Cause.HOURS: Desired.STARTED,
         Cause.START: Desired.STARTED,
         Cause.IDLE: Desired.PASSIVATED,
         Cause.SLEEP: Desired.PASSIVATED,
@@ -138,6 +142,8 @@ OBSERVED_TRANSITIONS: Final[Mapping[Observed, Mapping[Event, Observed]]] = {
         Event.PAUSED: Observed.PAUSED,
     },
     Observed.PAUSED: {
+        # The same instance goes on that was ready before.
+        Event.READY: Observed.STARTED,
         Event.START: Observed.STARTING,
         Event.LAPSED: Observed.STARTING,
         Event.STOP: Observed.STOPPING,

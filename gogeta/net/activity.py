@@ -42,7 +42,7 @@ class Activity:
 
     def due(self, entry: Entry, now: float) -> bool:
         """Whether the entry may be written again."""
-        timeout = entry.record.tenant.idle_timeout
+        timeout = entry.record.tenant.sleeps_after
         interval = self._interval if timeout is None else min(self._interval, timeout / _SHARE)
         return now - entry.written_at >= interval
 
@@ -74,7 +74,7 @@ class Activity:
         at, by = wall_ms(), self._registry.by
         try:
             await self._registry.record_accesses(
-                {entry.name: LastAccess(at=at, by=by, in_flight=entry.in_flight) for entry in batch}
+                {entry.name: LastAccess(at=at, by=by, in_flight=entry.in_use) for entry in batch}
             )
         except GogetaError as error:
             self._tally.access_failures += 1
@@ -84,6 +84,6 @@ class Activity:
         self._tally.access_writes += len(batch)
         for entry in batch:
             entry.written_at = now
-            if entry.in_flight:
+            if entry.in_use:
                 # Still in use: it is due again after its interval, whether or not anything else happens.
                 self._touched.add(entry)

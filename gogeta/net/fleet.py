@@ -42,6 +42,7 @@ class Entry:
         "meeting",
         "name",
         "pools",
+        "quiet",
         "record",
         "suspected_at",
         "turn",
@@ -63,6 +64,8 @@ class Entry:
         """Requests that wait, in their order of arrival."""
         self.in_flight = 0
         """Requests and tunnels between here and the tenant, held ones included."""
+        self.quiet = 0
+        """Tunnels among those in flight that are no use any more (``quiet.py``)."""
         self.turn = 0
         self.waking: asyncio.Task[None] | None = None
         self.written_at = float("-inf")
@@ -79,6 +82,11 @@ class Entry:
     def __repr__(self) -> str:
         """One line for logs and tests."""
         return f"<Entry {self.name}: {self.meeting}, {self.in_flight} in flight, {len(self.held)} held>"
+
+    @property
+    def in_use(self) -> int:
+        """What keeps the tenant awake: all in flight but quiet tunnels."""
+        return self.in_flight - self.quiet
 
     def update(self, record: TenantRecord) -> list[UpstreamConnection]:
         """Take a newer record; the idle connections to close because they belong to what was before."""

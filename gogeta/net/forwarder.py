@@ -31,8 +31,10 @@ from gogeta.net.dialing import Dialer
 from gogeta.net.fleet import Entry, Fleet
 from gogeta.net.noting import note_exchange, note_refusal
 from gogeta.net.overdue import Overdue
+from gogeta.net.quiet import QuietTunnels
 from gogeta.net.tally import Tally
 from gogeta.net.waker import Waker
+from gogeta.net.yielding import Yielding
 
 if TYPE_CHECKING:
     from gogeta.core import pages
@@ -85,6 +87,7 @@ class Proxy:
         "max_header_bytes",
         "now",
         "overdue",
+        "quiet",
         "registry",
         "request_fields",
         "request_heads",
@@ -97,6 +100,7 @@ class Proxy:
         "upstreams",
         "via",
         "waker",
+        "yielding",
     )
 
     def __init__(
@@ -125,6 +129,8 @@ class Proxy:
         self.fleet.on_change = self._changed
         self.waker = Waker(self, registry)
         self.activity = Activity(self.fleet, registry, self.tally, settings.access_interval)
+        self.yielding = Yielding()
+        self.quiet = QuietTunnels(self)
         self.request_fields = FieldLines(REQUEST_KINDS)
         self.response_fields = FieldLines(RESPONSE_KINDS)
         self.request_heads: Memory[RequestHead] = Memory()
@@ -427,6 +433,7 @@ class Proxy:
 
     def tunnel_ended(self, exchange: Exchange) -> None:
         """An upgraded connection is over."""
+        self.quiet.ended(exchange)
         if not exchange.ended:
             exchange.ended = True
             exchange.status = 0
@@ -445,12 +452,15 @@ class Proxy:
 
     def _changed(self, entry: Entry) -> None:
         """A tenant's record changed: decide again for everybody who waits for it."""
-        if entry.in_flight and entry.meeting is Meeting.WAKE and not entry.held:
-            # In use means in use: what is in flight here takes the passivation back before anything is stopped.
+        asked = entry.record.desired.cause is Cause.SLEEP
+        if entry.in_use and entry.meeting is Meeting.WAKE and not entry.held and not asked:
+            # In use means in use: what is in flight here takes the passivation back before anything is stopped. An
+            # operator's sleep waits for it instead.
             self.tally.taken_back += 1
             self.waker.wake(entry, Cause.IN_USE)
         for exchange in tuple(entry.held):
             self._admit_and_send(exchange)
+        self.yielding.noted(entry)
 
     def sweep(self) -> None:
         """Once in a while: move the clock, end what is past its deadline."""
@@ -461,6 +471,7 @@ class Proxy:
             if connection in self.connections:
                 connection.expired()
         self.overdue.sweep(now)
+        self.quiet.sweep()
 
     def _to_look_at(self) -> list[DownstreamConnection]:
         """The connections whose deadlines are compared in this sweep: all, or of many a part, so that none is left out.

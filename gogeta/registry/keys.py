@@ -20,6 +20,8 @@ ACCESS: Final = ROOT + "access/"
 MEMBERS: Final = ROOT + "members/"
 SUSPECTS: Final = ROOT + "suspects/"
 """Hints from proxies that a tenant does not answer; passivator looks at it at once and deletes the key."""
+VETOES: Final = ROOT + "vetoes/"
+"""Why passivator keeps a tenant awake whose idle timeout is over; for whoever explains it."""
 GENERATION: Final = ROOT + "generation"
 """Written with every change of declarations and compared before it: two applies at once cannot both claim a host."""
 
@@ -42,6 +44,11 @@ def observed_key(name: str) -> str:
 def access_key(name: str) -> str:
     """The key of its last access."""
     return ACCESS + name
+
+
+def veto_key(name: str) -> str:
+    """The key of what keeps it awake beyond its idle timeout."""
+    return VETOES + name
 
 
 def suspect_key(name: str) -> str:

@@ -7,6 +7,7 @@ Every write to the registry goes through here, so this file is the list of all w
 - observed state: ``observe`` and ``forget``, by passivator alone;
 - last access: ``record_accesses``, by proxies alone;
 - hints that a tenant does not answer: ``suspect`` by proxies, ``clear_suspect`` by passivator;
+- vetoes, for those who explain: ``note_vetoes``, by passivator alone;
 - members: ``announce``, each process its own key, under a lease.
 
 Errors of the store (``RegistryUnavailableError`` and its kin) pass through everywhere.
@@ -19,7 +20,7 @@ import difflib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 from gogeta.domain.errors import InvalidInputError, TransitionRefusedError, UnknownTenantError
 from gogeta.domain.lifecycle import Cause, Desired, next_desired
@@ -35,8 +36,10 @@ from gogeta.domain.state import (
     TenantRecord,
 )
 from gogeta.domain.tenant import Tenant, TenantName, find_conflict
+from gogeta.domain.wakefulness import AwakeReason, Vetoes
 from gogeta.kit.backoff import Backoff
-from gogeta.kit.clock import wall_ms
+from gogeta.kit.clock import monotonic, wall_ms
+from gogeta.kit.tasks import first_of
 from gogeta.registry import keys
 from gogeta.registry.codec import decode, encode
 from gogeta.registry.records import Records
@@ -48,6 +51,7 @@ from gogeta.registry.store import (
     Guard,
     Put,
     RegistryError,
+    RegistryRefusedError,
     RegistryUnavailableError,
     Store,
 )
@@ -68,6 +72,15 @@ class Applied:
     created: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     unchanged: tuple[str, ...] = ()
+
+
+class MemberNews(Protocol):
+    """A member whose value changes while it is announced."""
+
+    member: Member
+    """As it is now."""
+    changed: asyncio.Event
+    """Set when ``member`` is another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +205,7 @@ class Registry:
                         Delete(keys.tenant_key(name)),
                         Delete(keys.desired_key(name)),
                         Delete(keys.access_key(name)),
+                        Delete(keys.veto_key(name)),
                         Put(keys.GENERATION, self.by.encode()),
                     ],
                     [
@@ -208,6 +222,29 @@ class Registry:
             if result.happened:
                 return
         raise RegistryError("others kept changing tenants at the same time", hint="try again in a moment")
+
+    async def destroy(self, name: str, tenant_revision: int, judged: Judgement) -> bool:
+        """Remove a tenant that nobody used, as ``remove`` does, if nothing it was judged by has changed; else False.
+
+        Raises RegistryUnavailableError: then it may have happened. Judged anew, it is found gone or is removed.
+        """
+        generation = await self.store.get(keys.GENERATION)
+        result = await self.store.commit(
+            [
+                Delete(keys.tenant_key(name)),
+                Delete(keys.desired_key(name)),
+                Delete(keys.access_key(name)),
+                Delete(keys.veto_key(name)),
+                Put(keys.GENERATION, self.by.encode()),
+            ],
+            [
+                Guard(keys.GENERATION, generation.revision if generation else 0),
+                Guard(keys.tenant_key(name), tenant_revision),
+                Guard(keys.desired_key(name), judged.desired_revision),
+                Guard(keys.access_key(name), judged.access_revision),
+            ],
+        )
+        return result.happened
 
     async def change_desired(
         self, name: str, cause: Cause, *, known: TenantRecord | None = None, renew: bool = False
@@ -340,6 +377,7 @@ class Registry:
                 Delete(keys.observed_key(name)),
                 Delete(keys.access_key(name)),
                 Delete(keys.suspect_key(name)),
+                Delete(keys.veto_key(name)),
             ],
             [Guard(keys.tenant_key(name), 0)],
         )
@@ -363,31 +401,63 @@ class Registry:
             logger.warning("passed over %s", error)
             return None, entry.revision
 
+    async def note_vetoes(self, name: str, reasons: tuple[AwakeReason, ...]) -> None:
+        """Write what keeps a tenant awake beyond its idle timeout; without reasons the key goes. The latest counts."""
+        key = keys.veto_key(name)
+        vetoes = Vetoes(reasons=reasons, at=wall_ms(), by=self.by)
+        await self.store.commit([Put(key, encode(vetoes)) if reasons else Delete(key)])
+
+    async def vetoes(self, name: str) -> Vetoes:
+        """What keeps a tenant awake beyond its idle timeout, as passivator wrote last; what cannot be read is nothing."""
+        entry = await self.store.get(keys.veto_key(name))
+        if entry is None:
+            return Vetoes()
+        try:
+            return decode(Vetoes, entry.value, what=entry.key)
+        except InvalidInputError as error:
+            logger.warning("passed over %s", error)
+            return Vetoes()
+
     async def members(self) -> tuple[Member, ...]:
         """The live processes of ours. Unreadable ones are left out."""
         return tuple(
             member for entry in (await self.store.list(keys.MEMBERS)).entries if (member := _member(entry)) is not None
         )
 
-    async def announce(self, member: Member, ttl: float = 10.0) -> NoReturn:
-        """Keep ``member`` listed while this runs (run it as a task); ``ttl`` seconds after a crash it is gone."""
-        key, value, backoff = keys.member_key(member.kind, member.id), encode(member), Backoff()
+    async def announce(self, member: Member, ttl: float = 10.0, *, news: MemberNews | None = None) -> NoReturn:
+        """Keep ``member`` listed while this runs (run it as a task); ``ttl`` seconds after a crash it is gone.
+
+        ``news``: a member that changes; its latest value is written at once when it says so.
+        """
+        key, backoff = keys.member_key(member.kind, member.id), Backoff()
         lease: int | None = None
+        written, renew_at = b"", 0.0
+        changed = asyncio.Event() if news is None else news.changed
         try:
             while True:
+                changed.clear()
+                value = encode(member if news is None else news.member)
                 try:
-                    if lease is None or not await self.store.keep_alive(lease):
-                        lease = None
+                    if lease is not None and monotonic() >= renew_at:
+                        lease = lease if await self.store.keep_alive(lease) else None
+                        renew_at = monotonic() + ttl / 3
+                    if lease is None:
                         granted = await self.store.grant(ttl)
                         await self.store.commit([Put(key, value, granted)])
                         # Only now: a lease that no key hangs on would be prolonged for ever.
-                        lease = granted
+                        lease, written, renew_at = granted, value, monotonic() + ttl / 3
+                    elif value != written:
+                        await self.store.commit([Put(key, value, lease)])
+                        written = value
                     backoff.reset()
-                    delay = ttl / 3
+                    delay = max(renew_at - monotonic(), 0.001)
                 except RegistryError as error:
                     logger.debug("cannot announce %s: %s", key, error)
+                    if isinstance(error, RegistryRefusedError):
+                        # The lease has ended: another one takes the key over.
+                        lease = None
                     delay = backoff.next()
-                await asyncio.sleep(delay)
+                await first_of(changed, timeout=delay)
         finally:
             if lease is not None:
                 await _quietly(self.store.revoke(lease))

@@ -188,6 +188,12 @@ class Driver(Protocol):
         """
         ...
 
+    async def cpu_seconds(self, tenant: Tenant) -> float | None:
+        """Processor time that its present start has used so far, all its processes together; None when it does not run,
+        or where that cannot be told. What counts is the difference of two answers.
+        """
+        ...
+
     async def logs(self, tenant: Tenant, lines: int = 100) -> str:
         """The last lines it wrote; empty when there are none."""
         ...
