@@ -84,7 +84,7 @@ async def _words(reader: asyncio.StreamReader) -> str:
 
 
 async def processor_use(driver: Driver, tenant: Tenant, changed: asyncio.Event) -> float | None:
-    """Percent of one processor that it uses over about a second; None when nobody can say, or when ``changed`` is set."""
+    """Percent of one processor that it uses over about a second; None where nobody can say, or ``changed`` is set."""
     try:
         first, began = await driver.cpu_seconds(tenant), monotonic()
         if first is None or await first_of(changed, timeout=WINDOW):

@@ -1,7 +1,7 @@
 """Whether one tenant may fall asleep, or sleep deeper, and what has to be asked and waited for before.
 
-Between the pure rules (``core.idle``, ``core.lost``, ``core.schedule``, ``core.veto``, ``core.yielding``, ``core.tiers``) and
-the worker: it brings them their facts, writes down why a tenant is kept awake, and changes what it should be. It stops,
+Between the pure rules (``idle``, ``lost``, ``schedule``, ``veto``, ``yielding`` and ``tiers`` of ``core``) and the
+worker: it brings them their facts, writes down why a tenant is kept awake, and changes what it should be. It stops,
 pauses and starts nothing itself.
 """
 

@@ -1,8 +1,9 @@
 """One tenant's way: desired + observed + now -> plan -> driver -> observed, one step after the other.
 
 Each tenant has one worker, so that nothing about it ever happens twice at once; workers run side by side. What to do
-comes from ``core.plan``, whether it may sleep from ``slumber``, when to try again from ``core.retry``; this file performs
-it and says what happened. Every step that fails ends in a recorded reason or in another try after a growing pause.
+comes from ``core.plan``, whether it may sleep from ``slumber``, when to try again from ``core.retry``; this file
+performs it and says what happened. Every step that fails ends in a recorded reason or in another try after a growing
+pause.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from gogeta.kit.clock import monotonic, wall_ms
 from gogeta.registry.store import RegistryError
 from passivator.core import plan as act
 from passivator.core.plan import StopCause, View, plan
-from passivator.core.tiers import Depth
 from passivator.core.retry import Retry
+from passivator.core.tiers import Depth
 from passivator.drivers.base import (
     DriverError,
     Runtime,
@@ -354,6 +355,8 @@ class Worker:
 
     def _resumed(self, record: TenantRecord, runtime: Runtime) -> None:
         around, now, phases = self._around, monotonic(), self._phases
+        # Overtaken before it is written: it need not be shown to be ready again.
+        self._note(record, Event.LAPSED, phase="resumed", instance=runtime.instance, phases=phases)
         self._note(
             record, Event.READY, urgent=True, endpoints=runtime.endpoints, instance=runtime.instance, phases=phases
         )

@@ -1,8 +1,9 @@
 """Hours of the week in a time zone: ``mon-fri 08:00-18:00``, read from text, asked with a moment. Pure.
 
-Wall time of people: on the day on which clocks go forward, hours that do not exist are passed over, and one that begins
-or ends in the gap does so when the gap does; on the day on which they go back, hours last from the first time their begin
-is shown to the last time their end is. It must not know what the hours are for, and reads no clock: the moment comes from the caller.
+Wall time of people. On the day on which clocks go forward, hours that do not exist are passed over, and one that begins
+or ends in the gap does so when the gap does. On the day on which they go back, hours last from the first time that
+their begin is shown to the last time that their end is. It must not know what the hours are for, and reads no clock:
+the moment comes from the caller.
 """
 
 from __future__ import annotations

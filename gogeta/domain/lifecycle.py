@@ -142,8 +142,6 @@ OBSERVED_TRANSITIONS: Final[Mapping[Observed, Mapping[Event, Observed]]] = {
         Event.PAUSED: Observed.PAUSED,
     },
     Observed.PAUSED: {
-        # The same instance goes on that was ready before.
-        Event.READY: Observed.STARTED,
         Event.START: Observed.STARTING,
         Event.LAPSED: Observed.STARTING,
         Event.STOP: Observed.STOPPING,

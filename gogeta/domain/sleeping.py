@@ -1,7 +1,8 @@
 """How a tenant falls asleep, as its operator declares it: how deep and when, what keeps it awake, and for how long.
 
-Parts of a ``Tenant`` (``tenant.py``). All times are counted from its last use, so ``idle_timeout`` stands in one row with
-what is here: paused after ``sleep.pause_after``, stopped after ``idle_timeout``, destroyed after ``sleep.destroy_after``.
+Parts of a ``Tenant`` (``tenant.py``). All times are counted from its last use, so ``idle_timeout`` stands in one row
+with what is here: paused after ``sleep.pause_after``, stopped after ``idle_timeout``, destroyed after
+``sleep.destroy_after``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Why a tenant is awake, and when it would fall asleep: one small value, and the pure function that makes it.
 
-For people and programs that ask (`gogeta explain`, the API). What proxies and declarations tell is read from the record;
-what only passivator knows (a busy tenant, its hours, a proxy that was lost) it writes down as vetoes, which are passed in.
-Stored times are of several clocks: good enough to be read, never to decide by.
+For people and programs that ask. What proxies and declarations tell is read from the record; what only passivator knows
+(a busy tenant, its hours, a proxy that was lost) it writes down as vetoes, which are passed in. Stored times are of
+several clocks: good enough to be read, never to decide by.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Telling passivator what this proxy has seen: a stop waits until every proxy sends the tenant nothing new.
 
-When a tenant is to sleep or stop, its entry changes and nothing new is forwarded from that moment on. Then this proxy says
-so in its member key (``seen``: a revision), and names the tenants that are in flight here all the same (``draining``)
-until they are not. One write tells of any number of tenants; none is made for tenants that nothing runs of.
+When a tenant is to sleep or stop, its entry changes and nothing new is forwarded from that moment on. Then this proxy
+says so in its member key (``seen``: a revision), and names the tenants that are in flight here all the same
+(``draining``) until they are not. One write tells of any number of tenants; none is made for tenants that nothing runs
+of.
 
 It decides nothing: whether a sleep is taken back is the forwarder's business.
 """

@@ -408,7 +408,7 @@ class Registry:
         await self.store.commit([Put(key, encode(vetoes)) if reasons else Delete(key)])
 
     async def vetoes(self, name: str) -> Vetoes:
-        """What keeps a tenant awake beyond its idle timeout, as passivator wrote last; what cannot be read is nothing."""
+        """What keeps a tenant awake beyond its idle timeout, as passivator wrote last; what cannot be read is none."""
         entry = await self.store.get(keys.veto_key(name))
         if entry is None:
             return Vetoes()

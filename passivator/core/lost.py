@@ -1,11 +1,11 @@
 """Proxies that were lost without a goodbye, and the tenants they had in use: those are not put to sleep for a while.
 
-A proxy whose member key is gone may be dead, and then its visitors are gone with it; or it is frozen, or cut off from the
-registry, and serves on. From here both look the same. So what it said last counts: a tenant that it had requests or
+A proxy whose member key is gone may be dead, and then its visitors are gone with it; or it is frozen, or cut off from
+the registry, and serves on. From here both look the same. So what it said last counts: a tenant that it had requests or
 tunnels in flight for stays awake until the proxy is heard of again, or until a bounded time has passed.
 
-A proxy that is there writes every tenth of the first idle timeout what it has in flight. One that ends in order writes that
-nothing is in flight any more before its key goes; so nothing is held back by a goodbye.
+A proxy that is there writes every tenth of the first idle timeout what it has in flight. One that ends in order writes
+that nothing is in flight any more before its key goes; so nothing is held back by a goodbye.
 
 Pure; all times of one monotonic clock. It must not know members' keys or how they are watched.
 """

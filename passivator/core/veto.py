@@ -1,4 +1,4 @@
-"""A tenant's own veto against being put to sleep: what its answers mean, how often it is asked, and where that ends. Pure.
+"""A tenant's own veto against being put to sleep: what its answers mean, how often it is asked, where that ends. Pure.
 
 It is asked only when it would be put to sleep, and again every so often while it says no. What cannot be asked is asked
 again a few times, and then counts as not busy: a tenant that does not answer must not stay awake for it.

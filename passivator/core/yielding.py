@@ -21,7 +21,7 @@ class Go:
 
 @dataclass(frozen=True, slots=True)
 class WaitForProxies:
-    """These proxies have not heard of it (``unaware``), or still have it in flight (``draining``); until then at most."""
+    """These proxies have not heard of it (``unaware``), or still have it in flight (``draining``): wait, so long."""
 
     until: float
     unaware: tuple[str, ...] = ()

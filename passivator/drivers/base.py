@@ -189,8 +189,9 @@ class Driver(Protocol):
         ...
 
     async def cpu_seconds(self, tenant: Tenant) -> float | None:
-        """Processor time that its present start has used so far, all its processes together; None when it does not run,
-        or where that cannot be told. What counts is the difference of two answers.
+        """Seconds of processor time that its present start has used so far, all its processes together.
+
+        What counts is the difference of two answers. None when it does not run, or where that cannot be told.
         """
         ...
 
