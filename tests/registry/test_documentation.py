@@ -9,6 +9,7 @@ import pytest
 from gogeta.domain.lifecycle import Cause, Observed
 from gogeta.domain.state import DesiredState, LastAccess, Member, ObservedState, Suspicion
 from gogeta.domain.tenant import Tenant, read_tenant
+from gogeta.domain.wakefulness import Vetoes
 from gogeta.registry import keys
 from gogeta.registry.codec import decode, encode
 from gogeta.registry.opening import open_store
@@ -27,6 +28,7 @@ KINDS: dict[str, type[object]] = {
     keys.ACCESS: LastAccess,
     keys.SUSPECTS: Suspicion,
     keys.MEMBERS: Member,
+    keys.VETOES: Vetoes,
 }
 GRANTS = re.findall(r"^etcdctl role grant-permission (\w+) (\w+) --prefix=true (\S+)$", PAGE, re.MULTILINE)
 
