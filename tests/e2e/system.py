@@ -108,8 +108,10 @@ class System:
         """Run a command of `gogeta` on this registry to its end."""
         return self._processes.run("gogeta", *arguments, "--registry", self.registry, cwd=self.folder, timeout=timeout)
 
-    def declare(self, name: str, *, idle: str = "2s", delay: float = 0.0, wake: str = "{}", port: int = 8000) -> None:
-        """Add a tenant that runs the application to the file."""
+    def declare(
+        self, name: str, *, idle: str = "2s", delay: float = 0.0, wake: str = "{}", port: int = 8000, more: str = ""
+    ) -> None:
+        """Add a tenant that runs the application to the file; ``more`` are further lines of its declaration."""
         if self.docker is None:
             env = f'{{DELAY: "{delay}", TENANT: {name}}}'
             runs = f"process: {{command: [{sys.executable}, {APPLICATION}], env: {env}}}"
@@ -125,6 +127,7 @@ class System:
     idle_timeout: {idle}
     stop_grace: 3s
     wake: {wake}
+    {more}
 """
 
     def write_tenants(self) -> Path:

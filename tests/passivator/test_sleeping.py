@@ -1,4 +1,4 @@
-"""Falling asleep as stories, on virtual time: who keeps a tenant awake, how deep it sleeps, and what a stop waits for."""
+"""Falling asleep as stories, on virtual time: who keeps a tenant awake, how deep it sleeps, what a stop waits for."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from unittest.mock import patch
 import pytest
 
 from gogeta.domain.lifecycle import Cause, Desired, Observed
-from gogeta.domain.state import LastAccess, Member
+from gogeta.domain.state import LastAccess, Member, TenantRecord
 from gogeta.domain.tenant import TenantName
 from gogeta.domain.wakefulness import Keeps
 from gogeta.kit.tasks import Tasks
@@ -38,12 +38,21 @@ async def awake(stage: Stage, name: str = "acme", **declared: object) -> None:
     await stage.until(name, Observed.STARTED)
 
 
+async def asleep(stage: Stage, name: str = "acme") -> TenantRecord:
+    """Its record as soon as it should be asleep."""
+    while True:
+        record = await stage.record(name)
+        if record.desired.state is not Desired.STARTED:
+            return record
+        await asyncio.sleep(0.01)
+
+
 class FakeProxy:
     """A proxy as passivator sees it: its member key, and its accesses."""
 
-    def __init__(self, stage: Stage, id: str = "p1") -> None:
+    def __init__(self, stage: Stage, name: str = "p1") -> None:
         self.stage = stage
-        self.id = id
+        self.id = name
 
     async def say(self, **parts: object) -> None:
         """Its member key, as it is now."""
@@ -97,7 +106,7 @@ async def test_a_wake_from_pause_is_quick_keeps_the_instance_and_shows_no_readin
     assert stage.runtime.order == ["acme"]
     assert stage.metric("passivator_resumes_total") == 1
     # And its timers begin anew.
-    assert [Observed.STARTED] == await stage.history("acme", 55)
+    assert await stage.history("acme", 55) == [Observed.STARTED]
     await stage.until("acme", Observed.PAUSED, within=10)
 
 
@@ -191,8 +200,7 @@ async def test_another_start_that_is_paused_has_to_show_that_it_is_ready(stage: 
 @pytest.mark.parametrize("after", [0.0, 0.1, 0.4, 0.49, 0.5, 0.51, 0.55, 0.7, 1.0])
 async def test_a_request_at_any_moment_of_being_paused_is_served_in_the_end(stage: Stage, after: float) -> None:
     await awake(stage, sleep={"pause_after": "1m"})
-    while (await stage.record("acme")).desired.state is Desired.STARTED:  # noqa: ASYNC110 - virtual time
-        await asyncio.sleep(0.01)
+    await asleep(stage)
     await asyncio.sleep(after)
     wakes = await stage.wake("acme")
     await asyncio.sleep(1)
@@ -216,7 +224,7 @@ async def test_a_paused_tenant_stays_paused_while_the_registry_is_away_and_over_
     await stage.until("acme", Observed.STOPPED, within=400)
 
 
-# ------------------------------------------------------------------------------------------------- proxies that are lost
+# ------------------------------------------------------------------------------------------------------- lost proxies
 
 
 async def test_what_a_lost_proxy_had_in_flight_stays_awake_for_a_bounded_time() -> None:
@@ -353,8 +361,7 @@ async def test_a_sleep_is_taken_back_at_the_limit_when_it_is_still_in_use(stage:
     await awake(stage, idle_timeout="1m")
     if cause is Cause.SLEEP:
         await stage.registry.change_desired("acme", Cause.SLEEP)
-    while (record := await stage.record("acme")).desired.state is Desired.STARTED:
-        await asyncio.sleep(0.01)
+    record = await asleep(stage)
     assert record.desired.cause is cause
     await proxy.say(seen=record.desired_revision, draining=("acme",))
     await asyncio.sleep(29)
@@ -370,8 +377,7 @@ async def test_a_pause_waits_for_what_is_in_flight_too(stage: Stage) -> None:
     proxy = FakeProxy(stage)
     await proxy.say(seen=0)
     await awake(stage, sleep={"pause_after": "1m"})
-    while (record := await stage.record("acme")).desired.state is Desired.STARTED:
-        await asyncio.sleep(0.01)
+    record = await asleep(stage)
     await proxy.say(seen=record.desired_revision, draining=("acme",))
     await asyncio.sleep(10)
     assert stage.counted("pause", "acme") == 0
@@ -556,7 +562,7 @@ async def test_hours_never_start_what_an_operator_stopped(stage: Stage) -> None:
         assert stage.counted("start", "acme") == 0
 
 
-# ------------------------------------------------------------------------------------------------------------ destroying
+# --------------------------------------------------------------------------------------------------------- destroying
 
 
 async def left_of(stage: Stage, name: str) -> list[str]:
