@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LOOK_EVERY: Final = 10
 """Sweeps between looks at all tunnels: five seconds."""
+_NOISE: Final = 0.05
+"""Seconds by which two looks at the same silence may differ."""
 _INFO_BYTES: Final = 56
 _LAST_SENT: Final = 44
 _LAST_RECEIVED: Final = 52
@@ -55,20 +57,21 @@ class QuietTunnels:
     def __init__(self, proxy: Proxy) -> None:
         """``proxy`` is told of use."""
         self._proxy = proxy
-        self._quiet: dict[Exchange, bool] = {}
+        self._quiet: dict[Exchange, float] = {}
+        """Open tunnels, to since when nothing has moved in those that are quiet (loop time); 0 for the others."""
         self._sweeps = 0
 
     def __len__(self) -> int:
         """How many tunnels are quiet."""
-        return sum(self._quiet.values())
+        return sum(map(bool, self._quiet.values()))
 
     def opened(self, exchange: Exchange) -> None:
         """A tunnel begins."""
-        self._quiet[exchange] = False
+        self._quiet[exchange] = 0.0
 
     def ended(self, exchange: Exchange) -> None:
         """A tunnel is over."""
-        if self._quiet.pop(exchange, False) and exchange.entry is not None:
+        if self._quiet.pop(exchange, 0.0) and exchange.entry is not None:
             exchange.entry.quiet -= 1
 
     def sweep(self) -> None:
@@ -81,16 +84,19 @@ class QuietTunnels:
 
     def look(self, exchange: Exchange) -> None:
         """Whether a tunnel is quiet now."""
-        entry, before = exchange.entry, self._quiet[exchange]
+        entry, quiet_since = exchange.entry, self._quiet[exchange]
         if entry is None:
             return
         limit = entry.record.tenant.sleep.quiet_tunnel
-        now = limit is not None and silent_seconds(exchange.downstream.transport) >= limit
-        if now is before:
+        silent = silent_seconds(exchange.downstream.transport)
+        moved_at = self._proxy.loop_time() - silent
+        # What is quiet stays so until something moves, however short the limit is.
+        quiet = limit is not None and (moved_at < quiet_since + _NOISE if quiet_since else silent >= limit)
+        if quiet is bool(quiet_since):
             return
-        self._quiet[exchange] = now
-        entry.quiet += 1 if now else -1
+        self._quiet[exchange] = moved_at if quiet else 0.0
+        entry.quiet += 1 if quiet else -1
         # Its begin counts as the last use: the idle timeout follows it.
         self._proxy.activity.touch(entry)
-        if not now and entry.meeting is Meeting.WAKE:
+        if not quiet and entry.meeting is Meeting.WAKE:
             self._proxy.waker.wake(entry, Cause.IN_USE)

@@ -6,6 +6,7 @@ Runs as a local process and in a container. Environment: PORT, HOST, DELAY (seco
 import asyncio
 import hashlib
 import os
+import sys
 import time
 import uuid
 
@@ -53,6 +54,13 @@ async def _busy(request: web.Request) -> web.Response:
     return web.Response(status=BUSY["status"], text="" if BUSY["status"] == 204 else "an import is under way")
 
 
+async def _work(request: web.Request) -> web.Response:
+    """Use the processor for a while, in a process of its own."""
+    spin = f"import time\nend = time.time() + {float(request.query['seconds'])}\nwhile time.time() < end: pass"
+    await asyncio.create_subprocess_exec(sys.executable, "-c", spin)
+    return web.Response()
+
+
 def main() -> None:
     """Serve until the process is ended."""
     time.sleep(float(os.environ.get("DELAY", "0")))
@@ -64,6 +72,7 @@ def main() -> None:
             web.get("/slow", _slow),
             web.get("/echo", _echo),
             web.get("/busy", _busy),
+            web.get("/work", _work),
         ]
     )
     host, port = os.environ.get("HOST", "127.0.0.1"), int(os.environ["PORT"])
