@@ -133,7 +133,7 @@ class System:
         docker: str | None = None,
         more: str = "",
     ) -> None:
-        """Add a tenant that runs the application, or what `docker` says instead, to the file; `more` are further lines."""
+        """Add a tenant that runs the application, or what `docker` says instead; `more` are further lines."""
         if self.docker is None:
             env = f'{{DELAY: "{delay}", TENANT: {name}}}'
             runs = f"process: {{command: [{sys.executable}, {APPLICATION}], env: {env}}}"
@@ -151,11 +151,8 @@ class System:
     idle_timeout: {idle}
     stop_grace: 3s
     wake: {wake}
-<<<<<<< HEAD
-    {more}
-=======
     ready: {ready}
->>>>>>> main
+    {more}
 """
 
     def write_tenants(self) -> Path:

@@ -214,9 +214,10 @@ def test_a_busy_tenant_stays_awake_until_it_says_otherwise(local_system: System)
 
 def test_a_working_tenant_stays_awake(local_system: System) -> None:
     system = local_system
-    system.declare("acme", idle="3s", more="busy: {cpu: 20%}")
+    system.declare("acme", idle="3s", more="busy: {cpu: 4%}")
     start(system)
     instance(system)
+    # On a machine with much else to do it gets little: far more than one that does nothing all the same.
     assert system.curl("acme.localhost", "/work?seconds=14").status == 200
     working = time.monotonic()
     while time.monotonic() < working + 11:
