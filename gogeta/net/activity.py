@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from gogeta.domain.errors import GogetaError
+from gogeta.domain.lifecycle import Meeting
 from gogeta.domain.state import LastAccess
 from gogeta.kit.clock import wall_ms
 
@@ -61,6 +62,10 @@ class Activity:
 
     async def _flush(self, now: float, *, everything: bool) -> None:
         known = self._fleet.known
+        # Whoever was answered without waking it has not used it.
+        self._touched.difference_update(
+            [entry for entry in self._touched if entry.meeting is Meeting.WAKE and not entry.in_flight]
+        )
         batch = [
             entry
             for entry in self._touched

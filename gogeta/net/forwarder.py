@@ -28,6 +28,7 @@ from gogeta.kit.clock import exact, wall_ms
 from gogeta.kit.tasks import Tasks
 from gogeta.net.activity import Activity
 from gogeta.net.dialing import Dialer
+from gogeta.net.doorkeeper import Doorkeeper
 from gogeta.net.fleet import Entry, Fleet
 from gogeta.net.noting import note_exchange, note_refusal
 from gogeta.net.overdue import Overdue
@@ -76,6 +77,7 @@ class Proxy:
         "connections",
         "date",
         "dialer",
+        "doorkeeper",
         "draining",
         "fleet",
         "https_port",
@@ -124,6 +126,7 @@ class Proxy:
         self.fleet = Fleet(bounds, https_only=settings.https_redirect)
         self.fleet.on_change = self._changed
         self.waker = Waker(self, registry)
+        self.doorkeeper = Doorkeeper(self, settings)
         self.activity = Activity(self.fleet, registry, self.tally, settings.access_interval)
         self.request_fields = FieldLines(REQUEST_KINDS)
         self.response_fields = FieldLines(RESPONSE_KINDS)
@@ -261,6 +264,8 @@ class Proxy:
         if not self.fleet.known(entry):
             exchange.refuse(Reason.GONE)
             return
+        if entry.meeting is Meeting.WAKE and self.doorkeeper.answers(exchange, entry):
+            return
         now = self.clock()
         navigation = exchange.head.navigation(exchange.method)
         decision = admit(
@@ -276,7 +281,7 @@ class Proxy:
                 self._hold(exchange, entry, seconds, wake=wake)
             case Page(wake):
                 if wake:
-                    self.waker.wake(entry, Cause.REQUEST)
+                    self.waker.wake(entry, Cause.REQUEST, exchange)
                 exchange.reply(
                     starting_page(exchange.head.host.decode("ascii", "replace"), exchange.request_id.decode()),
                     Reason.WAKING,
@@ -301,7 +306,7 @@ class Proxy:
         loop = asyncio.get_running_loop()
         entry.held[exchange] = loop.call_later(seconds, self._admit_and_send, exchange)
         if wake:
-            self.waker.wake(entry, Cause.REQUEST)
+            self.waker.wake(entry, Cause.REQUEST, exchange)
 
     def forward(self, exchange: Exchange, entry: Entry) -> None:
         """Send a request to its tenant: at once on a connection that is there, else on a new one."""
@@ -445,10 +450,14 @@ class Proxy:
 
     def _changed(self, entry: Entry) -> None:
         """A tenant's record changed: decide again for everybody who waits for it."""
-        if entry.in_flight and entry.meeting is Meeting.WAKE and not entry.held:
+        if entry.in_flight > len(entry.held) and entry.meeting is Meeting.WAKE:
             # In use means in use: what is in flight here takes the passivation back before anything is stopped.
             self.tally.taken_back += 1
             self.waker.wake(entry, Cause.IN_USE)
+        self.admit_held(entry)
+
+    def admit_held(self, entry: Entry) -> None:
+        """Decide again for everybody who waits for a tenant."""
         for exchange in tuple(entry.held):
             self._admit_and_send(exchange)
 
