@@ -30,7 +30,8 @@ def most_in_an_hour(wakes: list[int]) -> int:
 @given(PAUSES, st.integers(1, 12))
 def test_never_more_than_the_limit_in_any_hour(pauses: list[int], limit: int) -> None:
     history: History = ()
-    now, wakes = NOW, []
+    now = NOW
+    wakes: list[int] = []
     for pause in pauses:
         now += pause
         if not milliseconds_to_wait(history, now, limit):
@@ -42,7 +43,8 @@ def test_never_more_than_the_limit_in_any_hour(pauses: list[int], limit: int) ->
 @given(PAUSES, st.integers(1, 5))
 def test_a_wait_is_as_long_as_it_says_and_never_much_longer_than_needed(pauses: list[int], limit: int) -> None:
     history: History = ()
-    now, wakes = NOW, []
+    now = NOW
+    wakes: list[int] = []
     for pause in pauses:
         now += pause
         wait = milliseconds_to_wait(history, now, limit)
@@ -61,7 +63,8 @@ def test_a_wait_is_as_long_as_it_says_and_never_much_longer_than_needed(pauses: 
 def test_clocks_that_differ_shift_the_window_by_no_more_than_that(steps: list[tuple[int, int]], limit: int) -> None:
     skews = (0, 3 * MINUTE_MS, -3 * MINUTE_MS)
     history: History = ()
-    now, wakes = NOW, []
+    now = NOW
+    wakes: list[int] = []
     for pause, proxy in steps:
         now += pause
         theirs = now + skews[proxy]
