@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from gogeta.domain.asleep import AsleepPath, parse_asleep_paths, parse_choice, parse_robots
@@ -88,6 +91,12 @@ def test_every_bot_in_the_table_is_known_as_a_word_in_any_case(name: str) -> Non
     assert is_bot(f"Mozilla/5.0 (compatible; {name}/2.1; +http://example.com/bot)".encode())
     assert is_bot(name.upper().encode())
     assert not is_bot(f"Mozilla/5.0 (x{name}y)".encode())
+
+
+def test_the_page_lists_the_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "waking.md").read_text()
+    listed = re.findall(r"`([^`]+)`", page.rpartition("in one table.")[2])
+    assert listed == list(NAMES)
 
 
 def test_names_are_added_and_taken_out() -> None:
