@@ -124,7 +124,7 @@ class Proxy:
         self.tally = Tally()
         bounds = Bounds(settings.max_body, settings.exchange_timeout or 0.0, settings.max_idle_upstream)
         self.fleet = Fleet(bounds, https_only=settings.https_redirect)
-        self.fleet.on_change = self._changed
+        self.fleet.on_change = self.changed
         self.waker = Waker(self, registry)
         self.doorkeeper = Doorkeeper(self, settings)
         self.activity = Activity(self.fleet, registry, self.tally, settings.access_interval)
@@ -448,16 +448,12 @@ class Proxy:
 
     # Changes.
 
-    def _changed(self, entry: Entry) -> None:
-        """A tenant's record changed: decide again for everybody who waits for it."""
+    def changed(self, entry: Entry) -> None:
+        """A tenant's record changed, or a wake of it came to nothing: decide again for everybody who waits for it."""
         if entry.in_flight > len(entry.held) and entry.meeting is Meeting.WAKE:
             # In use means in use: what is in flight here takes the passivation back before anything is stopped.
             self.tally.taken_back += 1
             self.waker.wake(entry, Cause.IN_USE)
-        self.admit_held(entry)
-
-    def admit_held(self, entry: Entry) -> None:
-        """Decide again for everybody who waits for a tenant."""
         for exchange in tuple(entry.held):
             self._admit_and_send(exchange)
 

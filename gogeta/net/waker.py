@@ -35,11 +35,13 @@ class Waker:
         """``registry`` is where desired states are changed."""
         self._proxy = proxy
         self._registry = registry
+        self._asking: set[str] = set()
+        """Tenants whose wake has been sent to the registry and not been answered."""
         self._unreachable: set[str] = set()
 
     def unreachable(self, entry: Entry) -> bool:
-        """Whether the last try to wake this tenant did not reach the registry."""
-        return entry.name in self._unreachable
+        """Whether the last try to wake this tenant did not reach the registry, or is still without an answer."""
+        return entry.name in self._unreachable or entry.name in self._asking
 
     def wake(self, entry: Entry, cause: Cause, exchange: Exchange | None = None) -> None:
         """Ask for a wake, unless that is under way already; ``exchange``: the visitor's, on whose account it goes."""
@@ -53,6 +55,7 @@ class Waker:
         backoff = Backoff(first=0.05, limit=2.0)
         wakes = self._proxy.tally.wakes
         while entry.meeting is Meeting.WAKE and self._proxy.fleet.known(entry):
+            self._asking.add(entry.name)
             try:
                 change = await self._registry.change_desired(
                     entry.name, cause, known=entry.record, per_hour=self._proxy.doorkeeper.per_hour(entry)
@@ -60,12 +63,13 @@ class Waker:
             except WakeBudgetError as refusal:
                 wakes["over-budget"] += 1
                 logger.info("tenant %s is not woken: %s", entry.name, refusal)
+                self._asking.discard(entry.name)
                 await self._news(entry, refusal.revision)
                 self._refund(charge)
                 charge = None
                 # This wake is over before whoever waits is decided on again: nobody may wait for it any more.
                 entry.waking = None
-                self._proxy.admit_held(entry)
+                self._proxy.changed(entry)
                 break
             except (TransitionRefusedError, UnknownTenantError) as refusal:
                 wakes["refused"] += 1
@@ -87,9 +91,12 @@ class Waker:
             else:
                 self._unreachable.discard(entry.name)
                 wakes["asked" if change.changed else "joined"] += 1
+                self._asking.discard(entry.name)
                 if change.changed:
                     charge = None
                 await self._news(entry, change.revision)
+            finally:
+                self._asking.discard(entry.name)
         self._refund(charge)
         self._unreachable.discard(entry.name)
 
