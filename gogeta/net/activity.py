@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Container
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from gogeta.domain.errors import GogetaError
@@ -38,8 +39,10 @@ class Activity:
         self._interval = interval
         self._writing = asyncio.Lock()
         self._touched: set[Entry] = set()
+        self.touched: Container[Entry] = self._touched
+        """Those that are noted already: they need not be noted again."""
         self.touch = self._touched.add
-        """Note that a tenant is in use; called at the begin and the end of every exchange."""
+        """Note that a tenant is in use; called at the begin and the end of every exchange that is a use."""
 
     def due(self, entry: Entry, now: float) -> bool:
         """Whether the entry may be written again."""

@@ -1,15 +1,16 @@
 """Before a sleeping tenant is woken: may this request do that? Who may not is answered here, and counted.
 
-It is asked only for tenants that are asleep, so it costs nobody else anything. A tenant on its way up is asked nothing:
-whoever comes then waits like everybody, and wakes nothing.
+It answers for a tenant that is asleep, and for no other. On its way up, whoever comes waits like everybody and wakes
+nothing. Awake, it gets everything; but what would not have woken it is no use of it either: else a monitor would keep
+it awake for ever.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from gogeta.core.callers import CallerRules, Why, without_waking
+from gogeta.core.callers import CallerRules, Unwoken, Why, without_waking
 from gogeta.core.census import Census
 from gogeta.core.refusal import Reason
 from gogeta.core.unwoken import asleep_answer, too_many_wakes
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from gogeta.net.fleet import Entry
     from gogeta.net.forwarder import Proxy
     from gogeta.settings import ServeSettings
+
+
+LONG_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +63,19 @@ class Doorkeeper:
         own = entry.record.tenant.wake.per_hour
         return self._per_hour if own is None else own
 
+    def uses(self, exchange: Exchange, entry: Entry) -> bool:
+        """Whether a request is a use of its tenant, awake or not: who would not have woken it keeps it awake no more.
+
+        Unless it takes its time: then something is going on.
+        """
+        return self._judge(exchange, entry) is None or self._proxy.clock() - exchange.began >= LONG_SECONDS
+
+    def _judge(self, exchange: Exchange, entry: Entry) -> Unwoken | None:
+        return without_waking(exchange.method, exchange.target, exchange.head, entry.record.tenant.wake, self._rules)
+
     def answers(self, exchange: Exchange, entry: Entry) -> bool:
         """Answer a request that may not wake this sleeping tenant; False when it may."""
-        head = exchange.head
-        unwoken = without_waking(exchange.method, exchange.target, head, entry.record.tenant.wake, self._rules)
+        unwoken = self._judge(exchange, entry)
         if unwoken is not None:
             page = asleep_answer(unwoken, html=_reads_html(exchange), request_id=exchange.request_id.decode())
             return self._answer(exchange, page, unwoken.why, Reason.ASLEEP)

@@ -96,6 +96,7 @@ class Proxy:
         "settings",
         "tally",
         "tasks",
+        "touched",
         "upstreams",
         "via",
         "waker",
@@ -128,6 +129,7 @@ class Proxy:
         self.waker = Waker(self, registry)
         self.doorkeeper = Doorkeeper(self, settings)
         self.activity = Activity(self.fleet, registry, self.tally, settings.access_interval)
+        self.touched = self.activity.touched
         self.request_fields = FieldLines(REQUEST_KINDS)
         self.response_fields = FieldLines(RESPONSE_KINDS)
         self.request_heads: Memory[RequestHead] = Memory()
@@ -196,7 +198,8 @@ class Proxy:
             return
         exchange.entry = entry
         entry.in_flight += 1
-        self.activity.touch(entry)
+        if entry not in self.touched:
+            self._note_use(exchange, entry)
         forwarding = downstream.forwarding(head)
         if entry.limited or not exchange.request_done:
             if not self._bound(exchange, entry):
@@ -209,6 +212,11 @@ class Proxy:
             self.forward(exchange, entry)
         else:
             self.admit(exchange)
+
+    def _note_use(self, exchange: Exchange, entry: Entry) -> None:
+        """Note that a tenant is in use, if this is a use; not asked while that is noted already."""
+        if self.doorkeeper.uses(exchange, entry):
+            self.activity.touch(entry)
 
     def new_id(self) -> bytes:
         """A request id that no other process and no other request has: writing numbers is dear, joining is not."""
@@ -425,7 +433,8 @@ class Proxy:
             note_exchange(log, exchange, now)
         if entry is not None:
             entry.in_flight -= 1
-            self.activity.touch(entry)
+            if entry not in self.touched:
+                self._note_use(exchange, entry)
             if entry.held and (timer := entry.held.pop(exchange, None)) is not None:
                 timer.cancel()
                 tally.held -= 1

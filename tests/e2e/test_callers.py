@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -103,3 +104,21 @@ def test_a_tenants_budget_holds_over_two_proxies_and_their_restart(
     assert system.cli("wake", "acme").returncode == 0, "operators are not refused"
     assert {ask(number) for number in range(4)} == {200}
     assert system.tenant("acme")["desired"]["wakes"] == 4
+
+
+def test_a_monitor_does_not_keep_a_tenant_awake(local_system: System) -> None:
+    system = local_system
+    system.declare("acme", idle="3s", wake="{asleep_paths: [/healthz]}")
+    system.serve()
+    system.control()
+    system.apply()
+    assert system.curl("acme.localhost").status == 200
+    seen = set()
+    deadline = time.monotonic() + 30
+    while system.runs("acme"):
+        assert time.monotonic() < deadline, "it is kept awake"
+        seen.add(system.curl("acme.localhost", "/healthz").status)
+        seen.add(system.curl("acme.localhost", "/", "--user-agent", BOT).status)
+    assert {200, 404} <= seen, "awake, it answered for itself"
+    system.until("acme", "passivated")
+    assert system.tenant("acme")["desired"]["wakes"] == 1

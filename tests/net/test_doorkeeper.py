@@ -16,9 +16,10 @@ from gogeta.domain.lifecycle import Cause, Desired, Observed
 from gogeta.domain.state import DesiredState, ObservedState
 from gogeta.domain.wake_budget import with_wake
 from gogeta.kit.clock import wall_ms
+from gogeta.net import doorkeeper
 from gogeta.registry.registry import DesiredChange
 from tests.net.stage import Stage, stage
-from tests.net.talk import NAVIGATES, App, Message, get, post, until
+from tests.net.talk import NAVIGATES, OK, App, Message, get, post, until
 
 BOT = "User-Agent: Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 MONITOR = "User-Agent: Mozilla/5.0+(compatible; UptimeRobot/2.0; http://www.uptimerobot.com/)"
@@ -194,6 +195,50 @@ async def test_who_wakes_nothing_uses_nothing() -> None:
         await on.ask(get("/"))
         await on.proxy.activity.flush(on.proxy.loop_time(), everything=True)
         assert [list(batch) for batch in on.registry.accesses] == [["acme"]]
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "uses"),
+    [
+        (get("/", BOT), False),
+        (get("/", MONITOR), False),
+        (get("/healthz"), False),
+        (get("/robots.txt"), False),
+        (get("/", PREFETCH), False),
+        (get("/"), True),
+        (post(b"x", BOT), True),
+        (get("/", BOT, *NAVIGATES, "Sec-Fetch-User: ?1"), True),
+    ],
+)
+async def test_who_would_not_have_woken_it_does_not_keep_it_awake(request_bytes: bytes, *, uses: bool) -> None:
+    async with stage(asleep_paths=parse_asleep_paths("/healthz")) as on:
+        await on.serve()
+        assert (await on.ask(request_bytes)).body == b"ok"
+        await on.proxy.activity.flush(on.proxy.loop_time(), everything=True)
+        assert [list(batch) for batch in on.registry.accesses] == ([["acme"]] if uses else [])
+
+
+async def test_a_bot_that_is_told_to_wake_keeps_awake_as_well() -> None:
+    async with stage() as on:
+        await on.serve(wake={"bots": "wake"})
+        await on.ask(get("/", BOT))
+        await on.proxy.activity.flush(on.proxy.loop_time(), everything=True)
+        assert len(on.registry.accesses) == 1
+
+
+async def test_a_bot_in_flight_is_a_use_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage() as on, on.visitor() as visitor:
+        app = await on.serve(App(b""))
+        visitor.send(get("/", BOT))
+        await app.heard(1)
+        on.change(desired=DesiredState(state=Desired.PASSIVATED))
+        await until(lambda: on.registry.wakes)
+        assert on.registry.wakes == [("acme", Cause.IN_USE)], "what is under way is not stopped"
+        monkeypatch.setattr(doorkeeper, "LONG_SECONDS", 0.0)
+        app.writers[-1].write(OK)
+        await visitor.answer()
+        await on.proxy.activity.flush(on.proxy.loop_time(), everything=True)
+        assert len(on.registry.accesses) == 1, "and what took long was a use"
 
 
 async def test_a_tenants_budget_is_for_visitors_together_and_says_when() -> None:
