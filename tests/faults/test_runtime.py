@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.e2e.system import System
+from tests.e2e.system import Answer, System
 from tests.faults.conftest import burst, curl, eventually_served, seen, statuses
 from tests.rig.docker import DockerEngine
 from tests.rig.etcd import EtcdServer
@@ -85,7 +85,7 @@ async def test_what_is_done_to_a_container_by_hand_is_seen_and_mended(
     assert (await eventually_served_after_trouble(contained, "acme")).text.strip() == "acme"
 
 
-async def eventually_served_after_trouble(system: System, name: str) -> object:
+async def eventually_served_after_trouble(system: System, name: str) -> Answer:
     """As ``eventually_served``, where the first answers may say that the application has just gone."""
     give_up = time.monotonic() + 40
     while (answer := await curl(system, name)).status == 502:
