@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from typing import Final
 
-SUBCOMMANDS: Final = ("forward", "wake", "soak", "zero-lost")
+SUBCOMMANDS: Final = ("forward", "wake", "soak", "zero-lost", "one-wake", "many-wakes")
 
 
 def main() -> int:

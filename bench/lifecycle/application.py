@@ -13,12 +13,20 @@ is small, /bulk/ID is ten megabytes, POST /take/ID tells the hash of the body, /
 what it gets.
 """
 
+from __future__ import annotations
+
 import _thread
 import binascii
 import contextlib
 import os
 import socket
 import time
+
+# typing takes as long to import as all the rest.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import BufferedReader
 
 BULK = 10_000_000
 _PIECE = 1 << 16
@@ -88,7 +96,7 @@ class Application:
         if len(body) >= _PIECE:
             connection.sendall(body)
 
-    def _take(self, stream, identity, fields):  # type: ignore[no-untyped-def] # typing takes long to import too
+    def _take(self, stream: BufferedReader, identity: bytes, fields: dict[bytes, bytes]) -> bytes:
         """Take a body whole, note that it was taken, and say what it was."""
         from hashlib import sha256  # noqa: PLC0415 - only where it is needed: it takes as long as the start
 
@@ -100,7 +108,9 @@ class Application:
         self.note(b"post", identity, digest)
         return self._line(identity, digest, b"%d" % length)
 
-    def _echo(self, connection, stream, identity, fields):  # type: ignore[no-untyped-def] # the same
+    def _echo(
+        self, connection: socket.socket, stream: BufferedReader, identity: bytes, fields: dict[bytes, bytes]
+    ) -> None:
         from hashlib import sha1  # noqa: PLC0415 - the same
 
         accept = binascii.b2a_base64(sha1(fields[b"sec-websocket-key"] + _WEBSOCKET, usedforsecurity=False).digest())
@@ -121,7 +131,7 @@ class Application:
             connection.sendall(b"\x82" + bytes((len(said),)) + said)
 
 
-def _head(stream):  # type: ignore[no-untyped-def] # the same
+def _head(stream: BufferedReader) -> tuple[bytes, bytes, dict[bytes, bytes]] | None:
     """Method, path and fields of the next request; None at the end of the connection."""
     start = stream.readline().split()
     if len(start) < 3:
@@ -133,7 +143,7 @@ def _head(stream):  # type: ignore[no-untyped-def] # the same
     return start[0], start[1], fields
 
 
-def _body(stream, fields):  # type: ignore[no-untyped-def] # the same
+def _body(stream: BufferedReader, fields: dict[bytes, bytes]) -> Iterator[bytes]:
     """The pieces of a body. ConnectionError when it is cut."""
     if fields.get(b"transfer-encoding") == b"chunked":
         while size := int(stream.readline() or b"x", 16):
@@ -148,7 +158,7 @@ def _body(stream, fields):  # type: ignore[no-untyped-def] # the same
         yield piece
 
 
-def _exactly(stream, size):  # type: ignore[no-untyped-def] # the same
+def _exactly(stream: BufferedReader, size: int) -> bytes:
     data = stream.read(size)
     if len(data) < size:
         raise ConnectionError("the body is cut")

@@ -1,4 +1,4 @@
-"""The programs of a scenario: etcd, some gogeta, a passivator that may be killed, Docker where asked for, and tenants."""
+"""The programs of a scenario: etcd, some gogeta, a passivator that may be killed, Docker where asked for; and tenants."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class LifecycleStage(contextlib.AbstractContextManager["LifecycleStage"]):
             parts.callback(program.end)
             program.wait_for_port(port, timeout=_STARTING)
             self.proxies.append(program)
-        parts.callback(lambda: self.passivator.end())
+        parts.callback(self._end_passivator)
         self.start_passivator()
 
     def _program(self, name: str, arguments: Sequence[str]) -> Program:
@@ -87,6 +87,10 @@ class LifecycleStage(contextlib.AbstractContextManager["LifecycleStage"]):
             cwd=self.folder.path,
             name=name,
         )
+
+    def _end_passivator(self) -> None:
+        # The last of several, it may be.
+        self.passivator.end()
 
     def start_passivator(self) -> None:
         """Start it, and wait until its admin listener accepts."""
@@ -110,7 +114,10 @@ class LifecycleStage(contextlib.AbstractContextManager["LifecycleStage"]):
         env = {"NAME": name, "LEDGER": str(self.ledger_path), **(environment or {})}
         if self.engine is not None:
             command = ["python3", "-I", "-S", str(APPLICATION)]
-            folders = [f"{self.ledger_path.parent}:{self.ledger_path.parent}", f"{APPLICATION.parent}:{APPLICATION.parent}:ro"]
+            folders = [
+                f"{self.ledger_path.parent}:{self.ledger_path.parent}",
+                f"{APPLICATION.parent}:{APPLICATION.parent}:ro",
+            ]
             env |= {"HOST": "0.0.0.0", "PORT": str(_CONTAINER_PORT)}  # noqa: S104 - inside the container
             how: dict[str, object] = {
                 "port": _CONTAINER_PORT,

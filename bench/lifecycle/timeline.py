@@ -123,5 +123,3 @@ class Timeline:
         except TimeoutError:
             return False
         return True
-
-

@@ -1,8 +1,8 @@
 """Was a request lost? A pure judgement of what a visitor got, with what the scenario knows of that time.
 
-Right is the tenant's own answer, whole: its name, the token of one of its starts, the request's id, every byte. A person
-may get the starting page instead. A program is held until its deadline, and only after that may it be told to come
-again (503 with Retry-After). Everything else is lost, but for two things that this module names and that are
+Right is the tenant's own answer, whole: its name, the token of one of its starts, the request's id, every byte. A
+person may get the starting page instead. A program is held until its deadline, and only after that may it be told to
+come again (503 with Retry-After). Everything else is lost, but for two things that this module names and that are
 counted apart:
 
 - an operator's sleep may cut a WebSocket or a download that was under way when it was asked for;

@@ -103,7 +103,11 @@ async def _chunked(visitors: Visitors, visit: Visit, streams: Streams) -> None:
 
 
 async def _taken(
-    visit: Visit, streams: Streams, reader: asyncio.StreamReader, body: bytes, send: Callable[[], Awaitable[None] | None]
+    visit: Visit,
+    streams: Streams,
+    reader: asyncio.StreamReader,
+    body: bytes,
+    send: Callable[[], Awaitable[None] | None],
 ) -> None:
     visit.digest = hashlib.sha256(body).hexdigest()
     sending = send()
@@ -112,9 +116,7 @@ async def _taken(
     del streams
     answer = await _answered(visit, reader)
     if answer.status == 200:
-        _compare(
-            visit, answer, f"{visit.tenant} {visit.instance} {visit.id} {visit.digest} {len(body)}\n".encode()
-        )
+        _compare(visit, answer, f"{visit.tenant} {visit.instance} {visit.id} {visit.digest} {len(body)}\n".encode())
 
 
 async def _bulk(visitors: Visitors, visit: Visit, streams: Streams) -> None:

@@ -61,7 +61,7 @@ async def read_head(reader: asyncio.StreamReader) -> Answer:
 async def read_body(
     reader: asyncio.StreamReader, answer: Answer, pace: Callable[[], Awaitable[object]] | None = None
 ) -> None:
-    """The body behind a head with Content-Length; ``pace`` is awaited between pieces. ConnectionError when it is cut."""
+    """The body behind a head with Content-Length, ``pace`` awaited between pieces. ConnectionError when it is cut."""
     size = int(answer.fields["content-length"])
     body = bytearray()
     while len(body) < size:
