@@ -23,10 +23,12 @@ class Faults:
         """SIGKILL, and a new one at once, for ever."""
         while True:
             await asyncio.sleep(every)
-            if self._stage.driver == "process":
-                self._timeline.orphan_all(asyncio.get_running_loop().time())
+            since = asyncio.get_running_loop().time()
             await asyncio.to_thread(self._stage.passivator.kill)
+            if self._stage.driver == "process":
+                self._timeline.orphan_all(since)
             await asyncio.to_thread(self._stage.start_passivator)
+            self._timeline.passivator_is_back()
             self.counts["passivator killed"] += 1
 
     async def restart_etcd(self, every: float) -> None:

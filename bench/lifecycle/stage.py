@@ -1,4 +1,4 @@
-"""The programs of a scenario: etcd, some gogeta, a passivator that may be killed, Docker where asked for; and tenants."""
+"""The programs of a scenario: etcd, some gogeta, a passivator that may be killed, Docker if asked for; and tenants."""
 
 from __future__ import annotations
 

@@ -41,6 +41,9 @@ class Timeline:
         self.taken_back = 0
         """Decisions to sleep that did not become a stop."""
         self.stops = 0
+        self._killed: dict[str, str] = {}
+        """Orphans, and the instance that was killed."""
+        self._away = False
         self._changed = asyncio.Event()
         mirror.subscribe(self._heard)
 
@@ -55,7 +58,10 @@ class Timeline:
                 story.changes.append((now, what))
             if before is not None:
                 self._count(before, after)
-            if story.orphaned and story.orphaned[-1][1] == float("inf") and self._told(before, after):
+            # What a passivator wrote just before it was killed may come after that, and tells nothing.
+            told = observed.state is not Observed.STARTED or observed.instance != self._killed.get(name)
+            if name in self._killed and told and not self._away:
+                del self._killed[name]
                 story.orphaned[-1] = (story.orphaned[-1][0], now)
         self._changed.set()
         self._changed = asyncio.Event()
@@ -68,10 +74,6 @@ class Timeline:
             self.taken_back += 1
         if before.observed.state is Observed.STOPPING and after.observed.state is not Observed.STOPPING:
             self.stops += 1
-
-    @staticmethod
-    def _told(before: TenantRecord | None, after: TenantRecord) -> bool:
-        return before is None or before.observed != after.observed
 
     def up(self, name: str) -> bool:
         """Whether a visitor would be sent to it at once, as far as is known here."""
@@ -91,12 +93,17 @@ class Timeline:
         """One tenant's."""
         return self.stories.setdefault(name, Story())
 
-    def orphan_all(self, now: float) -> None:
-        """The applications that run have just been killed; each is orphaned until the registry says another thing."""
+    def orphan_all(self, since: float) -> None:
+        """All applications were killed; each is orphaned until the next passivator says another thing of it."""
+        self._away = True
         for name, record in self.mirror.records.items():
-            story = self.story(name)
-            if record.observed.state is not Observed.STOPPED:
-                story.orphaned.append((now, float("inf")))
+            if record.observed.state is not Observed.STOPPED and name not in self._killed:
+                self.story(name).orphaned.append((since, float("inf")))
+                self._killed[name] = record.observed.instance
+
+    def passivator_is_back(self) -> None:
+        """From now on what is said of an orphan is news."""
+        self._away = False
 
     def was_orphaned(self, name: str, begin: float, end: float) -> bool:
         """Whether its application was dead, and not known to be, at some time between these."""
