@@ -98,12 +98,14 @@ async def _traffic(stage: LifecycleStage, options: argparse.Namespace) -> Outcom
             # The last stops are followed by no wake.
             wanted: int = options.cycles + options.tenants
 
+            faults = Faults(stage, timeline)
+            kinds = sum(every is not None for every in (options.kill_passivator, options.restart_etcd))
+
             def enough() -> bool:
-                return timeline.stops >= wanted or loop.time() > until
+                return (timeline.stops >= wanted and len(faults.counts) == kinds) or loop.time() > until
 
             visitors = Visitors(stage.ports, chance, long=options.idle * 3, patience=DEADLINE + 30)
             traffic = Traffic(visitors, timeline, registry, DEADLINE, enough, chance)
-            faults = Faults(stage, timeline)
             going_wrong = [
                 tasks.start(fault(every), fault.__name__)
                 for fault, every in (

@@ -28,8 +28,8 @@ class Outcome:
 
     @property
     def cycles(self) -> int:
-        """Starts after the first one of each tenant, as the applications tell them: a stop and a wake each."""
-        return max(0, self.ledger.starts() - self.tenants)
+        """A stop and a wake each: stops, and starts after the first one of each tenant, whichever are fewer."""
+        return max(0, min(self.stops, self.ledger.starts() - self.tenants))
 
     @property
     def lost(self) -> list[Visit]:
@@ -57,6 +57,14 @@ class Outcome:
         if self.cycles < cycles:
             found.append(f"{self.cycles} cycles, {cycles} were wanted")
         return [*found, *self.programs]
+
+    def exceptions(self) -> Counter[str]:
+        """What came where it was neither the tenant's own answer nor the page, by verdict."""
+        return Counter(
+            f"{visit.verdict.name.lower()}: {visit.kind}, {visit.status or 'no status'} {visit.code or visit.trouble}"
+            for visit in self.visits
+            if visit.verdict not in (Verdict.OWN, Verdict.PAGE)
+        )
 
     def wakes(self, kinds: Sequence[str]) -> list[float]:
         """Milliseconds from the request to the tenant's first byte, of those who came while it was not up."""

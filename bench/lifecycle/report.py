@@ -36,6 +36,7 @@ def plain(options: argparse.Namespace, outcome: Outcome, violations: list[str]) 
         "faults": outcome.faults,
         "requests": Counter(visit.kind for visit in outcome.visits),
         "verdicts": verdicts,
+        "exceptions": outcome.exceptions(),
         "posts": sum(outcome.ledger.posts.values()),
         "wake_ms": outcome.wakes(tuple(KINDS)),
         "lost": [asdict(visit) for visit in outcome.lost],
@@ -68,6 +69,7 @@ def text(options: argparse.Namespace, outcome: Outcome, violations: list[str], s
         lines.append("first byte, of requests that came while the tenant was not up, in ms:")
         lines.append(table("ms", {**waits, "all": outcome.wakes(tuple(KINDS))}))
     lines.append("")
+    lines += [f"{count:6} {what}" for what, count in outcome.exceptions().most_common()]
     for visit in outcome.lost[:_TOLD]:
         lines.append(
             f"LOST {visit.id} through proxy {visit.proxy}, {(visit.ended - visit.sent) * 1000:.0f} ms: status "
