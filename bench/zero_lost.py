@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import random
 from typing import Final
 
@@ -64,6 +65,9 @@ def run(options: argparse.Namespace) -> int:
     """Run and print; 1 when anything was lost or wrong."""
     raise_descriptor_limit()
     surroundings = Surroundings()
+    if options.restart_etcd:
+        # That the registry is away is what is wanted.
+        logging.getLogger("gogeta").setLevel(logging.ERROR)
     limits = ["--max-connections-per-address", "0"]
     with LifecycleStage(driver=options.driver, serve=limits, passivate=["--max-starts", str(options.starts)]) as stage:
         outcome = uvloop.run(_traffic(stage, options))
