@@ -23,10 +23,9 @@ class Faults:
         """SIGKILL, and a new one at once, for ever."""
         while True:
             await asyncio.sleep(every)
-            since = asyncio.get_running_loop().time()
-            await asyncio.to_thread(self._stage.passivator.kill)
             if self._stage.driver == "process":
-                self._timeline.orphan_all(since)
+                self._timeline.orphan_all()
+            await asyncio.to_thread(self._stage.passivator.kill)
             await asyncio.to_thread(self._stage.start_passivator)
             self._timeline.passivator_is_back()
             self.counts["passivator killed"] += 1

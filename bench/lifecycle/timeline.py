@@ -58,9 +58,12 @@ class Timeline:
                 story.changes.append((now, what))
             if before is not None:
                 self._count(before, after)
-            # What a passivator wrote just before it was killed may come after that, and tells nothing.
-            told = observed.state is not Observed.STARTED or observed.instance != self._killed.get(name)
-            if name in self._killed and told and not self._away:
+            if self._away:
+                # What a passivator wrote just before it was killed may come after that: it is no news of the orphan.
+                self._orphan(after, now)
+            elif name in self._killed and (
+                observed.state is not Observed.STARTED or observed.instance != self._killed[name]
+            ):
                 del self._killed[name]
                 story.orphaned[-1] = (story.orphaned[-1][0], now)
         self._changed.set()
@@ -93,13 +96,19 @@ class Timeline:
         """One tenant's."""
         return self.stories.setdefault(name, Story())
 
-    def orphan_all(self, since: float) -> None:
-        """All applications were killed; each is orphaned until the next passivator says another thing of it."""
+    def orphan_all(self) -> None:
+        """All applications are being killed; each is orphaned until the next passivator says another thing of it."""
         self._away = True
-        for name, record in self.mirror.records.items():
-            if record.observed.state is not Observed.STOPPED and name not in self._killed:
-                self.story(name).orphaned.append((since, float("inf")))
-                self._killed[name] = record.observed.instance
+        now = asyncio.get_running_loop().time()
+        for record in self.mirror.records.values():
+            self._orphan(record, now)
+
+    def _orphan(self, record: TenantRecord, now: float) -> None:
+        if record.observed.state is Observed.STOPPED:
+            return
+        if record.name not in self._killed:
+            self.story(record.name).orphaned.append((now, float("inf")))
+        self._killed[record.name] = record.observed.instance
 
     def passivator_is_back(self) -> None:
         """From now on what is said of an orphan is news."""
