@@ -50,15 +50,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CONNECT_PATIENCE: Final = 1.0
-"""Seconds for which a started tenant that refuses connections is tried again: its state may be about to change."""
-SUSPECT_PAUSE: Final = 2.0
+CONNECT_PATIENCE: Final = 5.0
+"""Seconds for which a started tenant that refuses connections is tried again: its state may be about to change.
+
+Nothing was sent, so nothing is lost by waiting; it is long enough for a passivator that has died to be started again
+and to say what became of the tenant, whose application may have ended with it.
+"""
+SUSPECT_PAUSE: Final = 6.0
 """Seconds before a tenant is reported again: longer than it is tried, so that one trouble is one report."""
 _SWEPT_AT_ONCE: Final = 1000
 _SWEEPS_FOR_ALL: Final = 4
 _ENDINGS: Final = tuple(b"%03x" % number for number in range(4096))
 """Of request ids."""
-_CONNECT_PAUSES: Final = (0.01, 0.03, 0.06, 0.1, 0.2)
+_CONNECT_PAUSES: Final = (0.01, 0.03, 0.06, 0.1, 0.2, 0.3)
 
 
 class Proxy:
