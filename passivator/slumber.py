@@ -244,7 +244,8 @@ class Slumber:
 
     async def _put_to_sleep(self, record: TenantRecord, judged: Judgement, silent: float) -> float:
         self._tries = 0
-        change = await self._around.registry.passivate(self._name, judged, record.desired.wakes)
+        desired = record.desired
+        change = await self._around.registry.passivate(self._name, judged, desired.wakes, desired.recent_wakes)
         if change is None:
             # Used or changed since; our copy of that is on its way.
             self._around.meters.take_backs.inc()

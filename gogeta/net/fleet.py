@@ -48,6 +48,7 @@ class Entry:
         "turn",
         "waking",
         "written_at",
+        "written_in_use",
     )
 
     def __init__(self, record: TenantRecord, defaults: Bounds, *, https_only: bool = False) -> None:
@@ -70,6 +71,8 @@ class Entry:
         self.waking: asyncio.Task[None] | None = None
         self.written_at = float("-inf")
         """Loop time at which its last access was last written."""
+        self.written_in_use = 0
+        """What was in use by that."""
         self.suspected_at = float("-inf")
         self.record = record
         self.meeting: Meeting = record.meeting
