@@ -10,6 +10,7 @@ import asyncio
 import fcntl
 import logging
 import termios
+from array import array
 from typing import TYPE_CHECKING, cast
 
 from gogeta.core.pool import Pool
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WRITE_HIGH = 64 * 1024
-_NONE_WAITING = bytes(4)
+_waiting = array("i", [0])
+"""Where the kernel writes its answer: one that may be written to is what ``ioctl`` is quick with."""
 
 
 class UpstreamConnection(ResponseParsing):
@@ -173,10 +175,11 @@ class UpstreamConnection(ResponseParsing):
     def unspoiled(self) -> bool:
         """Whether nothing has come while it was idle: bytes that wait to be read would pass for the next answer."""
         try:
-            return fcntl.ioctl(self._descriptor, termios.FIONREAD, _NONE_WAITING) == _NONE_WAITING
+            fcntl.ioctl(self._descriptor, termios.FIONREAD, _waiting)
         except OSError:
             # Closed already, and the loop has not told us yet.
             return False
+        return not _waiting[0]
 
     def _switch(self, exchange: Exchange, rest: bytes) -> None:
         downstream = exchange.downstream
