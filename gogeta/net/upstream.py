@@ -115,7 +115,7 @@ class UpstreamConnection(ResponseParsing):
             self.exchange.downstream.reading.release(Hold.PEER)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the response."""
+        """Bytes of the response: each feed is at most one write to the visitor, or two where chunks begin."""
         exchange = self.exchange
         if exchange is None or self._closing:
             if self._tunnel is not None:
@@ -125,11 +125,14 @@ class UpstreamConnection(ResponseParsing):
                 self.discard()
             return
         self.silent = False
-        self._read(exchange, data)
+        if self._counted:
+            self._count(exchange, data)
+        elif not self._between or not self._recognise(exchange, data):
+            self._feed(exchange, data)
 
-    def _unsent(self, exchange: Exchange) -> bool:
-        """Whether the tenant has answered before it had read all of the request."""
-        return exchange.sent and self.transport.get_write_buffer_size() > 0
+    def _unsent(self) -> bool:
+        """Whether the tenant has answered before it had read all of a request that has a body."""
+        return self.transport.get_write_buffer_size() > 0
 
     # Ends.
 
@@ -147,7 +150,7 @@ class UpstreamConnection(ResponseParsing):
                 exchange.write(b"".join(out))
         keep_alive = head.keep_alive
         reusable = self._keep_alive and not self._surplus and exchange.request_done and not self._closing
-        if self._unsent(exchange):
+        if exchange.sent and self._unsent():
             reusable = False
         self.exchange = None
         if reusable:
@@ -155,6 +158,7 @@ class UpstreamConnection(ResponseParsing):
             self._head = None
             self._line = b""
             self._between = True
+            self._fruitless = self._heralds = 0
             if self._bodiless:
                 self._bodiless = False
                 self._parser = None
@@ -168,7 +172,6 @@ class UpstreamConnection(ResponseParsing):
         if self.reading.holds:
             self.reading.release(Hold.PEER)
         self.reused = self.silent = True
-        self._fruitless = self._heralds = 0
         if not self.pool.give(self, now):
             self.discard()
 
