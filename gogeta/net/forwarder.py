@@ -96,6 +96,7 @@ class Proxy:
         "settings",
         "tally",
         "tasks",
+        "touch",
         "upstreams",
         "via",
         "waker",
@@ -127,6 +128,7 @@ class Proxy:
         self.fleet.on_change = self._changed
         self.waker = Waker(self, registry)
         self.activity = Activity(self.fleet, registry, self.tally, settings.access_interval)
+        self.touch = self.activity.touch
         self.request_fields = FieldLines(REQUEST_KINDS)
         self.response_fields = FieldLines(RESPONSE_KINDS)
         self.request_heads: Memory[RequestHead] = Memory()
@@ -194,7 +196,8 @@ class Proxy:
             return
         exchange.entry = entry
         entry.in_flight += 1
-        self.activity.touch(entry)
+        touch = self.touch
+        touch(entry)
         forwarding = (
             downstream.forwarding
             if head.host is downstream.forwarding_host and head.direct
@@ -302,7 +305,8 @@ class Proxy:
 
     def forward(self, exchange: Exchange, entry: Entry) -> None:
         """Send a request to its tenant: at once on a connection that is there, else on a new one."""
-        endpoint, pool = entry.pool()
+        pools = entry.pools
+        endpoint, pool = pools[0] if len(pools) == 1 else entry.pool()
         # Whoever met a dead connection is not sent to another that may be as old: the one retry gets a fresh one.
         while not exchange.attempts and (upstream := pool.take()) is not None:
             if upstream.unspoiled():
@@ -399,7 +403,9 @@ class Proxy:
         """An exchange is over, in whatever way: the access record."""
         entry = exchange.entry
         tally = self.tally
-        now = self.clock()
+        # Called in two steps, here and elsewhere on the warm path: what is no method is slow to be called as one.
+        clock = self.clock
+        now = clock()
         if exchange.status:
             tally.answers[exchange.status // 100] += 1
             if exchange.first_byte_at or exchange.forwarded_at:
@@ -417,7 +423,8 @@ class Proxy:
             note_exchange(log, exchange, now)
         if entry is not None:
             entry.in_flight -= 1
-            self.activity.touch(entry)
+            touch = self.touch
+            touch(entry)
             if entry.held and (timer := entry.held.pop(exchange, None)) is not None:
                 timer.cancel()
                 tally.held -= 1

@@ -276,9 +276,10 @@ class RequestParsing(asyncio.Protocol, ABC):
     def _begin(self, method: bytes, target: bytes, head: RequestHead) -> None:
         """A head is complete and judged: it is this connection's turn, or waits for it."""
         proxy = self.proxy
+        clock = proxy.clock
         self._empty_lines = 0
         # The other half is there: this class is never used without it.
-        exchange = Exchange(self, method, target, head, proxy.clock())  # type: ignore[arg-type]
+        exchange = Exchange(self, method, target, head, clock())  # type: ignore[arg-type]
         self._receiving = exchange
         if self._current is None and not self.blocked and not self._queue:
             self._current = exchange

@@ -178,6 +178,7 @@ class ResponseParsing(asyncio.Protocol, ABC):
             self.park(proxy.now)
             exchange.whole(head, out)
             return True
+        self.silent = False
         self._head = head
         self._keep_alive = head.reusable
         exchange.begin_answer(head)
@@ -243,6 +244,7 @@ class ResponseParsing(asyncio.Protocol, ABC):
 
     def _feed(self, exchange: Exchange, data: bytes) -> None:
         """Have llhttp read a head that is not ordinary or comes in pieces, chunks, or a body without a length."""
+        self.silent = False
         while data and not self._closing:
             if len(self._line) < len(_PROTOCOL) and not self._speaks_http(data):
                 self._refuse(exchange, RefusedError(Reason.UPSTREAM_INVALID, "it does not begin with a status line"))

@@ -7,10 +7,8 @@ behind an answer.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import termios
-from array import array
+import select
 from typing import TYPE_CHECKING, cast
 
 from gogeta.core.pool import Pool
@@ -28,15 +26,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WRITE_HIGH = 64 * 1024
-_waiting = array("i", [0])
-"""Where the kernel writes its answer: one that may be written to is what ``ioctl`` is quick with."""
 
 
 class UpstreamConnection(ResponseParsing):
     """One connection to a tenant (see the module's docstring)."""
 
     __slots__ = (
-        "_descriptor",
+        "_events",
         "_tunnel",
         "address",
     )
@@ -70,7 +66,8 @@ class UpstreamConnection(ResponseParsing):
         self.reading = ReadGate(self.transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH)
         own = transport.get_extra_info("socket")
-        self._descriptor = own.fileno()
+        self._events = select.poll()
+        self._events.register(own.fileno(), select.POLLIN)
         probe_when_silent(own)
         self.proxy.upstreams.add(self)
 
@@ -124,7 +121,6 @@ class UpstreamConnection(ResponseParsing):
                 # Nobody asked: what comes now would be taken for the answer to the next request.
                 self.discard()
             return
-        self.silent = False
         if self._counted:
             self._count(exchange, data)
         elif not self._between or not self._recognise(exchange, data):
@@ -159,6 +155,7 @@ class UpstreamConnection(ResponseParsing):
             self._line = b""
             self._between = True
             self._fruitless = self._heralds = 0
+            self.silent = True
             if self._bodiless:
                 self._bodiless = False
                 self._parser = None
@@ -171,18 +168,16 @@ class UpstreamConnection(ResponseParsing):
         """Wait in the pool for the next exchange; closed when there is no place."""
         if self.reading.holds:
             self.reading.release(Hold.PEER)
-        self.reused = self.silent = True
+        self.reused = True
         if not self.pool.give(self, now):
             self.discard()
 
     def unspoiled(self) -> bool:
-        """Whether nothing has come while it was idle: bytes that wait to be read would pass for the next answer."""
-        try:
-            fcntl.ioctl(self._descriptor, termios.FIONREAD, _waiting)
-        except OSError:
-            # Closed already, and the loop has not told us yet.
-            return False
-        return not _waiting[0]
+        """Whether nothing has come while it was idle, not even what the loop has not told us yet.
+
+        Bytes that wait to be read would pass for the next answer, and a request sent behind the tenant's goodbye is lost.
+        """
+        return not self._events.poll(0)
 
     def _switch(self, exchange: Exchange, rest: bytes) -> None:
         downstream = exchange.downstream
