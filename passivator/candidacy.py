@@ -20,6 +20,7 @@ from gogeta.registry import keys
 from gogeta.registry.lead import Lead, end_lease, leader_of, moment, stand
 from gogeta.registry.mirror import Mirror
 from gogeta.registry.store import Change, Entry, Listing, RegistryError, Store
+from passivator.process_mark import ThisProcess
 
 logger = logging.getLogger(__name__)
 
@@ -31,13 +32,11 @@ _LONGEST_LOOK: Final = 1.0
 class Candidacy:
     """One passivator's part in its group."""
 
-    def __init__(
-        self, store: Store, group: str, *, by: str, mark: str, is_dead: Callable[[str], bool], ttl: float
-    ) -> None:
-        """``by`` names us, ``mark`` is this process (see ``process_mark``), ``ttl`` the time of the lease in seconds."""
+    def __init__(self, store: Store, group: str, *, by: str, process: ThisProcess, ttl: float) -> None:
+        """``by`` names us, ``process`` is how others find out that we are dead, ``ttl`` the lease's time in seconds."""
         self._store = store
         self.group = group
-        self._by, self._mark, self._is_dead, self._ttl = by, mark, is_dead, ttl
+        self._by, self._mark, self._is_dead, self._ttl = by, process.mark, process.is_dead, ttl
         self._key = keys.leader_key(group)
         self.lead: Lead | None = None
         """The present term, if there is one."""
@@ -66,9 +65,7 @@ class Candidacy:
         """Whether a group has a leader, as far as is known here."""
         return group in self._leaders.revisions
 
-    async def run(
-        self, serve: Callable[[Lead], Awaitable[None]], yielded: Callable[[], Awaitable[None]]
-    ) -> NoReturn:
+    async def run(self, serve: Callable[[Lead], Awaitable[None]], yielded: Callable[[], Awaitable[None]]) -> NoReturn:
         """Stand, serve, lose, stand again, for ever.
 
         ``serve`` is cancelled when its term is over, and must never end by itself. ``yielded`` is awaited when we find

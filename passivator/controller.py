@@ -24,9 +24,9 @@ from gogeta.registry.lead import FencedStore, Lead
 from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.registry import Registry
 from gogeta.registry.store import RegistryError, Store
+from passivator.candidacy import Candidacy
 from passivator.core.idle import IdlePolicy
 from passivator.core.retry import RetryPolicy
-from passivator.candidacy import Candidacy
 from passivator.drivers.base import (
     NOTHING,
     Driver,
@@ -40,7 +40,7 @@ from passivator.fenced_driver import FencedDriver
 from passivator.meters import Meters
 from passivator.observer import Observer
 from passivator.ownership import ENDS_WITH_US, Ownership, group_name
-from passivator.process_mark import is_dead, own_mark
+from passivator.process_mark import ThisProcess
 from passivator.room import Room, need_of
 from passivator.settings import AUTO, ControllerSettings
 from passivator.startqueue import StartQueue
@@ -71,22 +71,17 @@ class Controller:
         store: Store,
         driver: Driver,
         *,
-        member: str,
+        member: str | ThisProcess,
         listeners: tuple[Endpoint, ...],
         meters: Meters,
         ready: ReadyCallback,
-        mark: str | None = None,
-        is_dead: Callable[[str], bool] = is_dead,
     ) -> None:
-        """``member`` is this process's name in the registry. ``store`` is used, ``driver`` is closed at the end.
-
-        ``mark`` and ``is_dead``: this process, and which others are known to be dead (``process_mark``).
-        """
+        """``member`` is this process's name in the registry. ``store`` is used, ``driver`` is closed at the end."""
         self._settings, self._store, self._driver = settings, store, driver
-        self._mark, self._is_dead = own_mark() if mark is None else mark, is_dead
-        self._member, self._listeners = member, listeners
+        self._process = process = member if isinstance(member, ThisProcess) else ThisProcess(member)
+        self._member, self._listeners = process.name, listeners
         self._ready, self._meters = ready, meters
-        self._registry = Registry(store, f"passivator/{member}")
+        self._registry = Registry(store, f"passivator/{process.name}")
         self._policy = IdlePolicy()
         self._queue = StartQueue(settings.max_starts)
         self._candidacy: Candidacy | None = None
@@ -142,8 +137,7 @@ class Controller:
             self._store,
             self._settings.group or group_name(self._driver.kind, machine.identity),
             by=self._registry.by,
-            mark=self._mark,
-            is_dead=self._is_dead,
+            process=self._process,
             ttl=self._settings.lead_ttl,
         )
         candidacy.role_changed = self._role_changed
@@ -184,16 +178,7 @@ class Controller:
                 room_timeout=settings.room_timeout,
                 runtime_gone=self._runtime_gone,
             )
-            room = Room(
-                queue,
-                registry=around.registry,
-                policy=self._policy,
-                meters=self._meters,
-                occupants=self._occupants,
-                need=self._need,
-                min_awake=settings.room_min_awake,
-                enabled=settings.make_room,
-            )
+            room = Room(around, self._occupants, min_awake=settings.room_min_awake, enabled=settings.make_room)
             self._observer = self._new_observer(driver)
             self._workers, self._queue, self._around = {}, queue, around
             self._meters.terms.inc()

@@ -8,11 +8,24 @@ A successor on the same machine that finds a mark of a dead process need not wai
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _DEAD: Final = frozenset({"Z", "X"})
+
+
+@dataclass(frozen=True, slots=True)
+class ThisProcess:
+    """Who we are to other passivators."""
+
+    name: str
+    """In the registry."""
+    mark: str = field(default_factory=lambda: own_mark())  # noqa: PLW0108 - it stands below
+    is_dead: Callable[[str], bool] = lambda mark: is_dead(mark)  # noqa: PLW0108 - ditto
+    """Whether a mark's process is known to be dead."""
 
 
 def own_mark() -> str:

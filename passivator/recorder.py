@@ -98,7 +98,7 @@ class Recorder:
             return True
 
     async def claim(self, observed: ObservedState, holder: str) -> bool:
-        """Write ``observed``, which makes the tenant our group's; False, and nothing has changed, when another was first.
+        """Write ``observed``, which makes the tenant our group's; False when another was first: nothing has changed.
 
         ``holder`` is the group that had it; nobody may lead that one. Raises RegistryError: then it is not known.
         """

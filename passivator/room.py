@@ -16,12 +16,9 @@ from gogeta.domain.lifecycle import Cause, Desired, Observed
 from gogeta.domain.state import Judgement, TenantRecord
 from gogeta.domain.tenant import Tenant
 from gogeta.kit.clock import monotonic, wall_ms
-from gogeta.registry.registry import Registry
 from gogeta.registry.store import RegistryError
-from passivator.core.idle import IdlePolicy
 from passivator.core.turns import Idler, make_room
-from passivator.meters import Meters
-from passivator.startqueue import StartQueue
+from passivator.surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
 
@@ -40,25 +37,21 @@ class Room:
 
     def __init__(
         self,
-        queue: StartQueue,
-        *,
-        registry: Registry,
-        policy: IdlePolicy,
-        meters: Meters,
+        around: Surroundings,
         occupants: Callable[[], Iterable[TenantRecord]],
-        need: Callable[[Tenant], int],
+        *,
         min_awake: float,
         enabled: bool,
     ) -> None:
         """``occupants``: all that take memory now; ``min_awake``: seconds of silence before one may be put to sleep."""
-        self._queue = queue
-        self._registry, self._policy, self._meters = registry, policy, meters
-        self._occupants, self._need = occupants, need
+        self._queue, self._registry, self._meters = around.queue, around.registry, around.meters
+        self._policy, self._need = around.policy, around.need
+        self._occupants = occupants
         self._min_awake, self._enabled = min_awake, enabled
         self._short = asyncio.Event()
         self._asked: dict[str, int] = {}
         """Those put to sleep by us, and the revision of that wish: our copy may not have it yet."""
-        queue.short = self._short.set
+        self._queue.short = self._short.set
 
     async def run(self) -> NoReturn:
         """Make room whenever it is short, for ever."""

@@ -127,7 +127,7 @@ class ControllerSettings:
         section="Memory",
     )
     make_room: bool = option(
-        True,
+        True,  # noqa: FBT003 - the value of a setting
         help="Whether the longest idle tenant is put to sleep when others wait for memory.",
         parse=parse_switch,
         show=lambda on: "on" if on else "off",
@@ -136,7 +136,9 @@ class ControllerSettings:
         section="Memory",
     )
     room_min_awake: float = duration(
-        60.0, help="How long a tenant must have been up and unused before it is put to sleep for others.", section="Memory"
+        60.0,
+        help="How long a tenant must have been up and unused before it is put to sleep for others.",
+        section="Memory",
     )
     room_timeout: float = duration(
         60.0,
@@ -157,8 +159,8 @@ class ControllerSettings:
     retry_limit: float = duration(300.0, help="Longest wait between failed starts.", section="Life cycle")
     max_failures: int = option(
         8,
-        help="Failures in a row (starts that fail, crashes soon after one) until a tenant is given up: then it is tried "
-        "only when a visitor asks for it, at most once in the longest wait, or an operator. 0: never given up.",
+        help="Failures in a row (starts that fail, crashes soon after one) until a tenant is given up: then it is "
+        "tried only when a visitor asks for it, at most once in the longest wait, or an operator. 0: never given up.",
         parse=whole(0, 1000),
         metavar="N",
         section="Life cycle",

@@ -241,13 +241,13 @@ class Worker:
         around, now = self._around, monotonic()
         if self._queued_since is None:
             self._queued_since = now
+        if not self.observed.group and not await self._claim():
+            return AT_ONCE
         need = around.need(record.tenant)
         turn = around.queue.enter(self.name, self.poke, now=now, need=need, failures=self._retry.failures)
         if turn is not Turn.NOW:
             return self._wait_for_turn(record, event, turn, now - self._queued_since)
         self._occupy(True)  # noqa: FBT003 - a fact
-        if not self.observed.group and not await self._claim():
-            return AT_ONCE
         queued = Phase("queued", _ms(monotonic() - self._queued_since))
         self._note(record, event, phase="starting", instance="", phases=(queued,), reason=self.observed.reason)
         if self.recorder.revision == 0 or self.recorder.written.endpoints:
@@ -303,7 +303,7 @@ class Worker:
     async def _claim(self) -> bool:
         """Take a tenant that no group has, before anything of it is done; False when another was first."""
         holder = self.observed.group
-        if await self.recorder.claim(replace(self.observed, **self._ours), holder):
+        if await self.recorder.claim(replace(self.observed, driver=self._kind, group=self._around.owner.group), holder):
             return True
         self._leave_queue()
         return False
@@ -376,7 +376,7 @@ class Worker:
         self._end_attempt()
 
     def _admit_visitors(self) -> float:
-        """Of a tenant that was given up: let a visitor's request ask for one try, when it is time; seconds until then."""
+        """Of one that was given up: let a visitor's request ask for a try, when it is time; seconds until then."""
         retry, reason = self._retry, self.observed.reason
         if not retry.given_up or self.observed.state is not Observed.FAILED or reason is None or reason.on_request:
             return UNTIL_POKED

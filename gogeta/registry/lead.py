@@ -2,8 +2,9 @@
 
 Of several processes of one group one leads. It holds a key under a lease; whoever finds the key missing writes it by
 compare-and-set. A leader that was frozen or cut off longer than its lease may still believe that it leads, so two
-things are promised instead of trusted: every commit through its ``FencedStore`` compares the leader key, and is refused
-once the key is another's; and the lead itself says no (``check``) as soon as its lease may have ended by its own clocks.
+things are promised instead of trusted: every commit through its ``FencedStore`` compares the leader key, and is
+refused once the key is another's; and the lead itself says no (``check``) as soon as its lease may have ended by its
+own clocks.
 
 It knows keys, leases and clocks, and nothing of what a leader does.
 """

@@ -1,4 +1,4 @@
-"""When a tenant that failed is tried again: later after each failure, at once after a long good life, at last not at all.
+"""When a tenant that failed is tried again: later and later, at once after a long good life, and at last not at all.
 
 Pure; the jitter is drawn by the caller. After so many failures in a row a tenant is given up: nothing tries it by
 itself any more. Then there are single tries: an operator's at any time, a visitor's once in the longest wait. One that

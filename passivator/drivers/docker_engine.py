@@ -115,8 +115,7 @@ class Engine:
     async def info(self) -> Json:
         """What it says about itself. The call takes it some 20 ms."""
         async with self._asking(_QUICK):
-            found: Json = await self._docker.system.info()
-        return found
+            return dict(await self._docker.system.info())
 
     # ------------------------------------------------------------------------------------------------------ containers
 

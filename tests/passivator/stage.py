@@ -36,6 +36,7 @@ from passivator.drivers.base import (
     StopFailedError,
 )
 from passivator.meters import Meters
+from passivator.process_mark import ThisProcess
 from passivator.settings import ControllerSettings
 
 
@@ -173,6 +174,8 @@ class SimulatedDriver:
     """The driver's contract on a simulated runtime."""
 
     kind = "memory"
+    identity = "stage"
+    memory: int | None = None
 
     def __init__(self, runtime: SimulatedRuntime, faults: Faults, kind: str = "memory") -> None:
         self.runtime = runtime
@@ -192,7 +195,7 @@ class SimulatedDriver:
 
     async def machine(self) -> Machine:
         await self._call("machine")
-        return Machine(identity="stage")
+        return Machine(identity=self.identity, memory=self.memory)
 
     async def resign(self) -> None:
         await self._call("resign")
@@ -293,12 +296,10 @@ class Stage:
             self.settings,
             self.store,
             self.driver,
-            member="test",
+            member=ThisProcess("test", mark := f"stage-{next(self._marks)}", self.dead.__contains__),
             listeners=(),
             meters=Meters(self.metrics, driver=kind),
             ready=self.problems.__setitem__,
-            mark=(mark := f"stage-{next(self._marks)}"),
-            is_dead=self.dead.__contains__,
         )
         self._mark = mark
         self._task = asyncio.get_running_loop().create_task(controller.run())
