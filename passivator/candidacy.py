@@ -19,7 +19,7 @@ from gogeta.kit.tasks import Tasks, first_of
 from gogeta.registry import keys
 from gogeta.registry.lead import Lead, end_lease, leader_of, moment, stand
 from gogeta.registry.mirror import Mirror
-from gogeta.registry.store import Change, Entry, Listing, RegistryError, Store
+from gogeta.registry.store import Change, Entry, Listing, RegistryError, RegistryRefusedError, Store
 from passivator.process_mark import ThisProcess
 
 logger = logging.getLogger(__name__)
@@ -146,7 +146,14 @@ class Candidacy:
                     pause = 0.05
                 backoff.reset()
             except RegistryError as error:
-                logger.debug("cannot stand for the lead of %s: %s", self.group, error)
+                refused = isinstance(error, RegistryRefusedError) and str(error) != self._told
+                logger.log(
+                    logging.ERROR if refused else logging.DEBUG,
+                    "cannot stand for the lead of %s: %s",
+                    self.group,
+                    error,
+                )
+                self._told = str(error) if refused else self._told
                 pause = backoff.next()
             await first_of(self._news, timeout=pause)
 
