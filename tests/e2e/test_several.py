@@ -1,4 +1,4 @@
-"""Several passivators as real processes: killed, frozen and ended while they start and stop. What runs is what counts."""
+"""Several passivators as real processes: killed, frozen and ended while they start and stop. What runs counts."""
 
 import json
 import socket
