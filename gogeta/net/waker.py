@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from gogeta.domain.errors import GogetaError, TransitionRefusedError, UnknownTenantError, WakeBudgetError
-from gogeta.domain.lifecycle import Cause, Meeting
+from gogeta.domain.lifecycle import Cause, Desired, Meeting
 from gogeta.kit.backoff import Backoff
 from gogeta.registry.store import RegistryUnavailableError
 
@@ -57,6 +57,11 @@ class Waker:
         while entry.meeting is Meeting.WAKE and self._proxy.fleet.known(entry):
             self._asking.add(entry.name)
             try:
+                if entry.record.desired.state is Desired.STARTED:
+                    if cause is not Cause.REQUEST:
+                        break
+                    await self._ask_again(entry)
+                    continue
                 change = await self._registry.change_desired(
                     entry.name, cause, known=entry.record, per_hour=self._proxy.doorkeeper.per_hour(entry)
                 )
@@ -104,6 +109,15 @@ class Waker:
         """What was no wake is on nobody's account."""
         if charge is not None:
             self._proxy.doorkeeper.refund(charge)
+
+    async def _ask_again(self, entry: Entry) -> None:
+        """Of a tenant that was given up, a visitor's request is worth one more try, whoever asks for it."""
+        change = await self._registry.ask_again(entry.record)
+        self._asking.discard(entry.name)
+        self._unreachable.discard(entry.name)
+        self._proxy.tally.wakes["joined" if change is None else "asked"] += 1
+        # Refused: somebody else's wish is on its way to us.
+        await self._news(entry, entry.record.desired_revision + 1 if change is None else change.revision)
 
     async def _news(self, entry: Entry, revision: int) -> None:
         """Wait until the mirror has caught up with our own change."""
