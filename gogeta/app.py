@@ -231,7 +231,7 @@ async def serve(
             tasks.start(proxy.activity.run(), "activity")
             proxy.yielding.introduce(member)
             tasks.start(proxy.yielding.run(), "yielding")
-            tasks.start(registry.announce(member, news=proxy.yielding), "announce")
+            tasks.start(registry.announce(proxy.yielding.told, changed=proxy.yielding.changed), "announce")
             stopping = tasks.start(stop.wait(), "stop")
             loading = tasks.start(_load(registry, mirror, tenants, proxy, front), "load")
             await place.may_accept(loading, stopping)

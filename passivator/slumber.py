@@ -35,6 +35,15 @@ _WRITTEN_AGAIN: Final = 30.0
 _NEWS: Final = 1.0
 """Seconds to wait for our copy of what we changed ourselves, which pokes us earlier."""
 _OVERTAKEN: Final = 0.25
+_LOOK_FOR_ROOM: Final = 1.0
+"""Seconds between looks of a paused tenant at whether others wait for its memory."""
+
+
+def kept_awake(around: Surroundings, record: TenantRecord, now: float) -> bool:
+    """Whether it is spared when others want its memory: in its hours, in use by a lost proxy, or one that is asked."""
+    tenant = record.tenant
+    in_hours = tenant.awake is not None and isinstance(schedule.look(tenant.awake, wall_ms()), schedule.KeptAwake)
+    return in_hours or tenant.busy is not None or around.lost.held(record.name, 0.0, now) is not None
 
 
 class Slumber:
@@ -122,6 +131,8 @@ class Slumber:
         if record.desired.state is Desired.STARTED or record.tenant.sleep.pause_after is None:
             return Depth.STOP
         silent_long = isinstance(self._judge(record, observed, record.tenant.idle_timeout), Passivate)
+        # What is frozen takes its memory all the same, and others wait for that.
+        silent_long = silent_long or self._around.queue.missing > 0
         return depth(record.tenant, record.desired, silent_long=silent_long, can_pause=self.can_pause)
 
     def _judge(self, record: TenantRecord, observed: ObservedState, timeout: float | None) -> Verdict:
@@ -245,7 +256,9 @@ class Slumber:
     async def _put_to_sleep(self, record: TenantRecord, judged: Judgement, silent: float) -> float:
         self._tries = 0
         desired = record.desired
-        change = await self._around.registry.passivate(self._name, judged, desired.wakes, desired.recent_wakes)
+        change = await self._around.registry.passivate(
+            self._name, judged, desired.wakes, recent_wakes=desired.recent_wakes
+        )
         if change is None:
             # Used or changed since; our copy of that is on its way.
             self._around.meters.take_backs.inc()
@@ -268,6 +281,10 @@ class Slumber:
             when = hours.until if isinstance(hours, schedule.KeptAwake) else hours.begins
             pause = schedule.seconds_until(when, wall)
         if observed.state is Observed.PAUSED:
+            queue = self._around.queue
+            if queue.missing > 0:
+                return AT_ONCE
+            pause = pause if queue.memory is None else min(pause, _LOOK_FOR_ROOM)
             return min(pause, self._until(record, observed, tenant.idle_timeout))
         if observed.state is Observed.STOPPED and tenant.sleep.destroy_after is not None:
             return min(pause, await self._consider_destroying(record, observed, tenant.sleep.destroy_after))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gogeta.domain.state import Member
+from gogeta.domain.tenant import Tenant
 from gogeta.kit.tasks import Tasks
 from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.registry import Registry
@@ -14,6 +15,7 @@ from passivator.core.lost import LostProxies
 from passivator.core.retry import RetryPolicy
 from passivator.drivers.base import Driver, RuntimeUnavailableError
 from passivator.meters import Meters
+from passivator.ownership import Ownership
 from passivator.startqueue import StartQueue
 
 
@@ -22,6 +24,7 @@ class Surroundings:
     """What all workers share."""
 
     driver: Driver
+    owner: Ownership
     registry: Registry
     mirror: TenantMirror
     policy: IdlePolicy
@@ -37,5 +40,9 @@ class Surroundings:
     retry: RetryPolicy
     fresh: Callable[[], bool]
     """Whether our copy of the registry is current."""
+    need: Callable[[Tenant], int]
+    """The bytes of memory a tenant counts for."""
+    room_timeout: float
+    """Longest wait of a start for memory, in seconds."""
     runtime_gone: Callable[[RuntimeUnavailableError], None]
     """The runtime did not answer."""

@@ -41,6 +41,10 @@ class Yielding:
         """Who we are in the registry."""
         self.member = replace(member, seen=self._seen)
 
+    def told(self) -> Member:
+        """Us, as our member key is to say it."""
+        return self.member
+
     def noted(self, entry: Entry) -> None:
         """An entry took another record: called after everything that follows from it was begun."""
         record = entry.record

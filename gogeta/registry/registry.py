@@ -8,7 +8,8 @@ Every write to the registry goes through here, so this file is the list of all w
 - last access: ``record_accesses``, by proxies alone;
 - hints that a tenant does not answer: ``suspect`` by proxies, ``clear_suspect`` by passivator;
 - vetoes, for those who explain: ``note_vetoes``, by passivator alone;
-- members: ``announce``, each process its own key, under a lease.
+- members: ``announce``, each process its own key, under a lease;
+- leaders: ``lead.stand``, passivators alone, one key for each group, under a lease (``lead.py``).
 
 Errors of the store (``RegistryUnavailableError`` and its kin) pass through everywhere.
 """
@@ -18,9 +19,9 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn, Protocol
+from typing import Final, NoReturn
 
 from gogeta.domain.errors import InvalidInputError, TransitionRefusedError, UnknownTenantError, WakeBudgetError
 from gogeta.domain.lifecycle import Cause, Desired, next_desired
@@ -73,15 +74,6 @@ class Applied:
     created: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     unchanged: tuple[str, ...] = ()
-
-
-class MemberNews(Protocol):
-    """A member whose value changes while it is announced."""
-
-    member: Member
-    """As it is now."""
-    changed: asyncio.Event
-    """Set when ``member`` is another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,8 +322,37 @@ class Registry:
                 raise
             return tenant.revision, ASLEEP, entry.revision
 
+    async def ask_again(self, record: TenantRecord) -> DesiredChange | None:
+        """A visitor's request for one more try of a tenant that was given up; None when somebody else was first.
+
+        Whether a try is made, and when, is passivator's to say. There is one however many ask: a commit that is
+        refused is not repeated, because what it was refused for may be that very wish.
+        """
+        before, now = record.desired, wall_ms()
+        desired = DesiredState(
+            state=Desired.STARTED,
+            cause=Cause.REQUEST,
+            by=self.by,
+            since=now,
+            wakes=before.wakes + 1,
+            recent_wakes=within_the_hour(before.recent_wakes, now),
+        )
+        result = await self.store.commit(
+            [Put(keys.desired_key(record.name), encode(desired))],
+            [
+                Guard(keys.tenant_key(record.name), record.revision),
+                Guard(keys.desired_key(record.name), record.desired_revision),
+            ],
+        )
+        return DesiredChange(desired, result.revision, changed=True) if result.happened else None
+
     async def passivate(
-        self, name: str, judged: Judgement, wakes: int, recent_wakes: History = ()
+        self,
+        name: str,
+        judged: Judgement,
+        wakes: int,
+        cause: Cause = Cause.IDLE,
+        recent_wakes: History = (),
     ) -> DesiredChange | None:
         """Put an idle tenant to sleep, if nothing it was judged by has changed; None when something has.
 
@@ -340,7 +361,7 @@ class Registry:
         now = wall_ms()
         desired = DesiredState(
             state=Desired.PASSIVATED,
-            cause=Cause.IDLE,
+            cause=cause,
             by=self.by,
             since=now,
             wakes=wakes,
@@ -356,17 +377,25 @@ class Registry:
         return DesiredChange(desired, result.revision, changed=True) if result.happened else None
 
     async def observe(
-        self, name: str, observed: ObservedState, revision: int, *, desired_revision: int | None = None
+        self,
+        name: str,
+        observed: ObservedState,
+        revision: int,
+        *,
+        desired_revision: int | None = None,
+        unled: str = "",
     ) -> int | None:
         """Write what a tenant is, over the value of ``revision`` (0: none); the new revision.
 
         With ``desired_revision`` only if the desired state is still that one: a stop announces itself so, and a wake is
-        either before it (then there is no stop) or after it (then its proxy has seen ``stopping`` already). None when
-        another revision is there: the caller has to look again.
+        either before it (then there is no stop) or after it (then its proxy has seen ``stopping`` already). With
+        ``unled`` only if nobody leads that group. None when a condition did not hold: the caller has to look again.
         """
         guards = [Guard(keys.observed_key(name), revision)]
         if desired_revision is not None:
             guards.append(Guard(keys.desired_key(name), desired_revision))
+        if unled:
+            guards.append(Guard(keys.leader_key(unled), 0))
         result = await self.store.commit([Put(keys.observed_key(name), encode(observed))], guards)
         if result.happened:
             return result.revision
@@ -455,19 +484,21 @@ class Registry:
             member for entry in (await self.store.list(keys.MEMBERS)).entries if (member := _member(entry)) is not None
         )
 
-    async def announce(self, member: Member, ttl: float = 10.0, *, news: MemberNews | None = None) -> NoReturn:
+    async def announce(
+        self, member: Member | Callable[[], Member], ttl: float = 10.0, changed: asyncio.Event | None = None
+    ) -> NoReturn:
         """Keep ``member`` listed while this runs (run it as a task); ``ttl`` seconds after a crash it is gone.
 
-        ``news``: a member that changes; its latest value is written at once when it says so.
+        A function is asked for what to list each time, and at once when ``changed`` is set.
         """
-        key, backoff = keys.member_key(member.kind, member.id), Backoff()
+        backoff, changed = Backoff(), changed or asyncio.Event()
         lease: int | None = None
         written, renew_at = b"", 0.0
-        changed = asyncio.Event() if news is None else news.changed
         try:
             while True:
                 changed.clear()
-                value = encode(member if news is None else news.member)
+                now = member() if callable(member) else member
+                key, value = keys.member_key(now.kind, now.id), encode(now)
                 try:
                     if lease is not None and monotonic() >= renew_at:
                         lease = lease if await self.store.keep_alive(lease) else None

@@ -627,7 +627,7 @@ async def test_a_member_whose_news_come_without_end_keeps_its_lease() -> None:
 
     async with Tasks("test") as tasks:
         registry = Registry(MemoryStore(stage.space), "gogeta/busy")
-        tasks.start(registry.announce(News.member, ttl=10, news=News()), "announce")
+        tasks.start(registry.announce(lambda: News.member, ttl=10, changed=News.changed), "announce")
         for number in range(1, 600):
             News.member = replace(News.member, seen=number)
             News.changed.set()
