@@ -46,8 +46,8 @@ class LostProxies:
         if in_flight > 0 and by:
             self._using.setdefault(name, {})[by] = now
             if self._synced and by not in self._here:
-                # It writes without being listed: as long as it writes, it is not lost.
-                self._gone[by] = now
+                # It writes without being listed: of each tenant, it is lost from its last word about that one.
+                self._gone.setdefault(by, now)
             return
         using = self._using.get(name)
         if using is not None and using.pop(by, None) is not None:
@@ -80,7 +80,7 @@ class LostProxies:
         for by, wrote_at in tuple(using.items()):
             gone = self._gone.get(by)
             # One that is listed and silent is about to lose its key, or had said meanwhile what we could not see.
-            until = wrote_at + timeout + LEASE if gone is None else gone + self.grace
+            until = wrote_at + timeout + LEASE if gone is None else max(gone, wrote_at) + self.grace
             if until <= now:
                 if gone is not None:
                     del using[by]
