@@ -261,6 +261,9 @@ async def test_a_tenants_budget_is_for_visitors_together_and_says_when() -> None
         assert code(await on.ask(get("/", BOT))) == "asleep"
         assert len(on.registry.wakes) == 2
         assert on.proxy.tally.unwoken["tenant-budget"] == 3
+        # Nobody who was refused has used it.
+        await on.proxy.activity.flush(on.proxy.loop_time(), everything=True)
+        assert on.registry.accesses == []
 
 
 async def test_another_proxys_wakes_are_found_out_when_it_is_asked_for() -> None:
