@@ -7,8 +7,10 @@ pure and live in ``gogeta.core``.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
+from collections.abc import Iterator
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -50,24 +52,27 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CONNECT_PATIENCE: Final = 1.0
-"""Seconds for which a started tenant that refuses connections is tried again: its state may be about to change."""
-SUSPECT_PAUSE: Final = 2.0
+CONNECT_PATIENCE: Final = 5.0
+"""Seconds for which a started tenant that refuses connections is tried again: its state may be about to change.
+
+Nothing was sent, so nothing is lost by waiting; it is long enough for a passivator that has died to be started again
+and to say what became of the tenant, whose application may have ended with it.
+"""
+SUSPECT_PAUSE: Final = 6.0
 """Seconds before a tenant is reported again: longer than it is tried, so that one trouble is one report."""
 _SWEPT_AT_ONCE: Final = 1000
 _SWEEPS_FOR_ALL: Final = 4
 _ENDINGS: Final = tuple(b"%03x" % number for number in range(4096))
 """Of request ids."""
-_CONNECT_PAUSES: Final = (0.01, 0.03, 0.06, 0.1, 0.2)
+_CONNECT_PAUSES: Final = (0.01, 0.03, 0.06, 0.1, 0.2, 0.3)
+_FORWARD: Final = Meeting.FORWARD
+"""Looking up a member of an enumeration is dear."""
 
 
 class Proxy:
     """Shared state of one worker, and the steps of a request's way."""
 
     __slots__ = (
-        "_id",
-        "_id_block",
-        "_id_prefix",
         "_unlooked",
         "access_log",
         "activity",
@@ -81,6 +86,7 @@ class Proxy:
         "draining",
         "fleet",
         "https_port",
+        "ids",
         "keep_alive_timeout",
         "loaded",
         "loop_time",
@@ -154,9 +160,8 @@ class Proxy:
         self.now = self.loop_time()
         """The loop's time as of the last sweep: coarse, and free."""
         self.date = b""
-        self._id_prefix = f"{os.getpid():x}-{wall_ms():x}-".encode()
-        self._id_block = b""
-        self._id = -1
+        self.ids = _ids(f"{os.getpid():x}-{wall_ms():x}-".encode())
+        """Request ids that no other process and no other request has."""
         self.tick()
 
     def tick(self) -> None:
@@ -189,7 +194,7 @@ class Proxy:
         """A request's head is complete: find its tenant."""
         head = exchange.head
         downstream = exchange.downstream
-        exchange.request_id = head.request_id or self.new_id()
+        exchange.request_id = head.request_id or next(self.ids)
         if self.via is not None and downstream.listener.forwarding.looped(head):
             exchange.refuse(Reason.LOOP)
             return
@@ -200,7 +205,11 @@ class Proxy:
         entry.in_flight += 1
         if entry not in self.touched:
             self._note_use(exchange, entry)
-        forwarding = downstream.forwarding(head)
+        forwarding = (
+            downstream.forwarding
+            if head.host is downstream.forwarding_host and head.direct
+            else downstream.forwarding_fields(head)
+        )
         if entry.limited or not exchange.request_done:
             if not self._bound(exchange, entry):
                 return
@@ -208,7 +217,7 @@ class Proxy:
                 # RFC 9112 section 9.6: who will not use the connection again says so.
                 forwarding += b"Connection: close\r\n"
         exchange.serialised = head.serialise(exchange.method, exchange.target, forwarding, exchange.request_id)
-        if entry.meeting is Meeting.FORWARD:
+        if entry.meeting is _FORWARD:
             self.forward(exchange, entry)
         else:
             self.admit(exchange)
@@ -217,14 +226,6 @@ class Proxy:
         """Note that a tenant is in use, if this is a use; not asked while that is noted already."""
         if self.doorkeeper.uses(exchange, entry):
             self.activity.touch(entry)
-
-    def new_id(self) -> bytes:
-        """A request id that no other process and no other request has: writing numbers is dear, joining is not."""
-        self._id = number = self._id + 1
-        place = number % len(_ENDINGS)
-        if not place:
-            self._id_block = b"%b%x" % (self._id_prefix, number // len(_ENDINGS))
-        return self._id_block + _ENDINGS[place]
 
     def _find(self, exchange: Exchange) -> Entry | None:
         """The tenant of a host that was not asked for lately; None when the request is refused."""
@@ -318,7 +319,8 @@ class Proxy:
 
     def forward(self, exchange: Exchange, entry: Entry) -> None:
         """Send a request to its tenant: at once on a connection that is there, else on a new one."""
-        endpoint, pool = entry.pool()
+        pools = entry.pools
+        endpoint, pool = pools[0] if len(pools) == 1 else entry.pool()
         # Whoever met a dead connection is not sent to another that may be as old: the one retry gets a fresh one.
         while not exchange.attempts and (upstream := pool.take()) is not None:
             if upstream.unspoiled():
@@ -415,7 +417,9 @@ class Proxy:
         """An exchange is over, in whatever way: the access record."""
         entry = exchange.entry
         tally = self.tally
-        now = self.clock()
+        # Called in two steps, here and elsewhere on the warm path: what is no method is slow to be called as one.
+        clock = self.clock
+        now = clock()
         if exchange.status:
             tally.answers[exchange.status // 100] += 1
             if exchange.first_byte_at or exchange.forwarded_at:
@@ -499,3 +503,8 @@ class Proxy:
     def in_flight(self) -> int:
         """Exchanges and tunnels under way."""
         return sum(not connection.idle for connection in self.connections)
+
+
+def _ids(prefix: bytes) -> Iterator[bytes]:
+    """Numbers behind a prefix, without an end. Writing numbers is dear, joining is not, and no step of it is Python."""
+    return itertools.chain.from_iterable(map((prefix + b"%x" % block).__add__, _ENDINGS) for block in itertools.count())
