@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gogeta.domain.lifecycle import Cause, Observed
+from gogeta.domain.lifecycle import Cause, Desired, Observed
 from gogeta.domain.state import ReasonCode
 from gogeta.domain.tenant import TenantName
 from gogeta.registry import keys
@@ -166,6 +166,24 @@ async def test_a_leader_frozen_between_the_registrys_word_and_the_stop_does_not_
     await asyncio.sleep(30)
     assert first.calls("stop", "acme") == 0
     assert stage.runtime.running("acme")
+
+
+async def test_a_stale_leaders_word_that_a_tenant_is_idle_is_refused(stage: Stage, join: Join) -> None:
+    first, second = await two(join)
+    await stage.declare("acme", idle_timeout="30s")
+    await stage.wake("acme")
+    await stage.until("acme", Observed.STARTED)
+    # Nothing that it judged by changes while it is frozen: only that it does not lead any more refuses its commit.
+    first.store.freeze_before = keys.desired_key("acme")
+    while first.store.going.is_set():  # noqa: ASYNC110 - virtual time
+        await asyncio.sleep(0.1)
+    await second.until_leads()
+    await asyncio.sleep(2)
+    first.thaw()
+    await asyncio.sleep(2)
+    assert (await stage.record("acme")).desired.state is Desired.STARTED
+    await stage.until("acme", Observed.STOPPED)
+    assert (await stage.record("acme")).desired.by == "passivator/second"
 
 
 async def test_two_that_both_believe_they_lead_write_and_stop_as_one(stage: Stage, join: Join) -> None:
