@@ -80,7 +80,10 @@ class Room:
                 judged[record.name] = record, judgement
         for name in make_room(idlers, self._queue.missing - coming):
             record, judgement = judged[name]
-            change = await self._registry.passivate(name, judgement, record.desired.wakes, Cause.ROOM)
+            desired = record.desired
+            change = await self._registry.passivate(
+                name, judgement, desired.wakes, Cause.ROOM, recent_wakes=desired.recent_wakes
+            )
             if change is None:
                 # Used or changed since: the next look finds another.
                 self._meters.take_backs.inc()

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from gogeta.domain.errors import InvalidInputError, TransitionRefusedError, UnknownTenantError
+from gogeta.domain.errors import InvalidInputError, TransitionRefusedError, UnknownTenantError, WakeBudgetError
 from gogeta.domain.lifecycle import Cause, Desired, next_desired
 from gogeta.domain.state import (
     ASLEEP,
@@ -36,6 +36,7 @@ from gogeta.domain.state import (
     TenantRecord,
 )
 from gogeta.domain.tenant import Tenant, TenantName, find_conflict
+from gogeta.domain.wake_budget import History, milliseconds_to_wait, with_wake, within_the_hour
 from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import wall_ms
 from gogeta.kit.tasks import first_of
@@ -212,13 +213,21 @@ class Registry:
         raise RegistryError("others kept changing tenants at the same time", hint="try again in a moment")
 
     async def change_desired(
-        self, name: str, cause: Cause, *, known: TenantRecord | None = None, renew: bool = False
+        self,
+        name: str,
+        cause: Cause,
+        *,
+        known: TenantRecord | None = None,
+        renew: bool = False,
+        per_hour: int = 0,
     ) -> DesiredChange:
         """Change what a tenant should be, for ``cause``, by compare-and-set; only one of many callers changes it.
 
         ``known`` is the caller's own view: when it is still true, one round trip is enough. ``renew``: write it also
-        where it is that already, as a new wish: a failed start is then tried again at once. Raises UnknownTenantError;
-        TransitionRefusedError when the table does not allow it (e.g. waking what an operator stopped).
+        where it is that already, as a new wish: a failed start is then tried again at once. ``per_hour``: most wakes by
+        visitors in any hour (0: no limit); those by operators, and passivations taken back, are not counted. Raises
+        UnknownTenantError; TransitionRefusedError when the table does not allow it (e.g. waking what an operator
+        stopped); WakeBudgetError when it was woken often enough.
         """
         tenant_revision, current, revision = (
             (known.revision, known.desired, known.desired_revision)
@@ -235,9 +244,21 @@ class Registry:
                 )
             if state is current.state and known is None and not renew:
                 return DesiredChange(current, revision, changed=False)
-            if state is not None and (state is not current.state or renew):
+            now = wall_ms()
+            wait = milliseconds_to_wait(current.recent_wakes, now, per_hour) if cause is Cause.REQUEST else 0
+            if wait and known is None:
+                raise WakeBudgetError(name, per_hour, wait, revision)
+            if state is not None and not wait and (state is not current.state or renew):
                 wakes = current.wakes + (state is Desired.STARTED)
-                desired = DesiredState(state=state, cause=cause, by=self.by, since=wall_ms(), wakes=wakes)
+                carried = with_wake if cause is Cause.REQUEST else within_the_hour
+                desired = DesiredState(
+                    state=state,
+                    cause=cause,
+                    by=self.by,
+                    since=now,
+                    wakes=wakes,
+                    recent_wakes=carried(current.recent_wakes, now),
+                )
                 try:
                     result = await self.store.commit(
                         [Put(keys.desired_key(name), encode(desired))],
@@ -280,9 +301,14 @@ class Registry:
         Whether a try is made, and when, is passivator's to say. There is one however many ask: a commit that is
         refused is not repeated, because what it was refused for may be that very wish.
         """
-        before = record.desired
+        before, now = record.desired, wall_ms()
         desired = DesiredState(
-            state=Desired.STARTED, cause=Cause.REQUEST, by=self.by, since=wall_ms(), wakes=before.wakes + 1
+            state=Desired.STARTED,
+            cause=Cause.REQUEST,
+            by=self.by,
+            since=now,
+            wakes=before.wakes + 1,
+            recent_wakes=within_the_hour(before.recent_wakes, now),
         )
         result = await self.store.commit(
             [Put(keys.desired_key(record.name), encode(desired))],
@@ -294,13 +320,26 @@ class Registry:
         return DesiredChange(desired, result.revision, changed=True) if result.happened else None
 
     async def passivate(
-        self, name: str, judged: Judgement, wakes: int, cause: Cause = Cause.IDLE
+        self,
+        name: str,
+        judged: Judgement,
+        wakes: int,
+        cause: Cause = Cause.IDLE,
+        recent_wakes: History = (),
     ) -> DesiredChange | None:
         """Put an idle tenant to sleep, if nothing it was judged by has changed; None when something has.
 
-        ``wakes`` is carried over from the desired state that was judged.
+        ``wakes`` and ``recent_wakes`` are carried over from the desired state that was judged.
         """
-        desired = DesiredState(state=Desired.PASSIVATED, cause=cause, by=self.by, since=wall_ms(), wakes=wakes)
+        now = wall_ms()
+        desired = DesiredState(
+            state=Desired.PASSIVATED,
+            cause=cause,
+            by=self.by,
+            since=now,
+            wakes=wakes,
+            recent_wakes=within_the_hour(recent_wakes, now),
+        )
         result = await self.store.commit(
             [Put(keys.desired_key(name), encode(desired))],
             [

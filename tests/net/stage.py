@@ -43,7 +43,9 @@ class RecordingRegistry:
     away: bool = False
     """Whether it cannot be reached."""
 
-    async def change_desired(self, name: str, cause: Cause, *, known: TenantRecord | None = None) -> DesiredChange:
+    async def change_desired(
+        self, name: str, cause: Cause, *, known: TenantRecord | None = None, per_hour: int = 0
+    ) -> DesiredChange:
         """As Registry's."""
         self.wakes.append((name, cause))
         self._reach()
