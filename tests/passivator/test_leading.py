@@ -24,6 +24,14 @@ def now() -> float:
 
 
 @pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    """A stage whose leases are as short as they are in life."""
+    stage = Stage(lead_ttl=TTL)
+    yield stage
+    await stage.kill()
+
+
+@pytest.fixture
 async def join(stage: Stage) -> AsyncIterator[Join]:
     """Starts another passivator on the stage."""
     fellows: list[Fellow] = []
@@ -271,7 +279,7 @@ async def test_leaders_frozen_in_turn_again_and_again_serve_everything(stage: St
 async def test_passivators_of_other_runtimes_lead_groups_of_their_own_and_steal_nothing(
     stage: Stage,
 ) -> None:
-    other = Stage()
+    other = Stage(lead_ttl=TTL)
     other.space, other.registry = stage.space, stage.registry
     here, there = Fellow(stage, "here", identity="one"), Fellow(other, "there", identity="two")
     await here.until_leads()
@@ -318,7 +326,7 @@ async def test_passivators_of_other_runtimes_lead_groups_of_their_own_and_steal_
 
 
 async def test_a_tenant_that_its_operator_moves_is_ended_here_before_it_starts_there(stage: Stage) -> None:
-    other = Stage()
+    other = Stage(lead_ttl=TTL)
     other.space, other.registry = stage.space, stage.registry
     here, there = Fellow(stage, "here", identity="one"), Fellow(other, "there", identity="two")
     await here.until_leads()
@@ -340,7 +348,7 @@ async def test_a_tenant_that_its_operator_moves_is_ended_here_before_it_starts_t
 async def test_tenants_that_end_with_their_passivator_are_started_anew_on_another_host(
     stage: Stage,
 ) -> None:
-    other = Stage()
+    other = Stage(lead_ttl=TTL)
     other.space, other.registry = stage.space, stage.registry
     here = Fellow(stage, "here", identity="one", kind="process")
     await here.until_leads()
