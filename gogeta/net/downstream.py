@@ -254,9 +254,9 @@ class DownstreamConnection(RequestParsing):
         """A whole answer of our own."""
         fields = "".join(f"{name}: {value}\r\n" for name, value in page.fields)
         connection = "" if keep_alive and not self.proxy.draining else "Connection: close\r\n"
-        head = (
-            f"HTTP/1.1 {page.status} {_phrase(page.status)}\r\n{fields}Content-Length: {len(page.body)}\r\n{connection}"
-        )
+        # RFC 9110 section 8.6: 204 has none.
+        length = "" if page.status == HTTPStatus.NO_CONTENT else f"Content-Length: {len(page.body)}\r\n"
+        head = f"HTTP/1.1 {page.status} {_phrase(page.status)}\r\n{fields}{length}{connection}"
         self.transport.write(head.encode() + self.proxy.date + b"\r\n" + (b"" if bodiless else page.body))
 
     def refuse(self, error: RefusedError) -> None:

@@ -30,6 +30,7 @@ from gogeta.kit.clock import exact, wall_ms
 from gogeta.kit.tasks import Tasks
 from gogeta.net.activity import Activity
 from gogeta.net.dialing import Dialer
+from gogeta.net.doorkeeper import Doorkeeper
 from gogeta.net.fleet import Entry, Fleet
 from gogeta.net.noting import note_exchange, note_refusal
 from gogeta.net.overdue import Overdue
@@ -51,15 +52,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CONNECT_PATIENCE: Final = 1.0
-"""Seconds for which a started tenant that refuses connections is tried again: its state may be about to change."""
-SUSPECT_PAUSE: Final = 2.0
+CONNECT_PATIENCE: Final = 5.0
+"""Seconds for which a started tenant that refuses connections is tried again: its state may be about to change.
+
+Nothing was sent, so nothing is lost by waiting; it is long enough for a passivator that has died to be started again
+and to say what became of the tenant, whose application may have ended with it.
+"""
+SUSPECT_PAUSE: Final = 6.0
 """Seconds before a tenant is reported again: longer than it is tried, so that one trouble is one report."""
 _SWEPT_AT_ONCE: Final = 1000
 _SWEEPS_FOR_ALL: Final = 4
 _ENDINGS: Final = tuple(b"%03x" % number for number in range(4096))
 """Of request ids."""
-_CONNECT_PAUSES: Final = (0.01, 0.03, 0.06, 0.1, 0.2)
+_CONNECT_PAUSES: Final = (0.01, 0.03, 0.06, 0.1, 0.2, 0.3)
 _FORWARD: Final = Meeting.FORWARD
 """Looking up a member of an enumeration is dear."""
 
@@ -77,6 +82,7 @@ class Proxy:
         "connections",
         "date",
         "dialer",
+        "doorkeeper",
         "draining",
         "fleet",
         "https_port",
@@ -96,7 +102,7 @@ class Proxy:
         "settings",
         "tally",
         "tasks",
-        "touch",
+        "touched",
         "upstreams",
         "via",
         "waker",
@@ -125,10 +131,11 @@ class Proxy:
         self.tally = Tally()
         bounds = Bounds(settings.max_body, settings.exchange_timeout or 0.0, settings.max_idle_upstream)
         self.fleet = Fleet(bounds, https_only=settings.https_redirect)
-        self.fleet.on_change = self._changed
+        self.fleet.on_change = self.changed
         self.waker = Waker(self, registry)
+        self.doorkeeper = Doorkeeper(self, settings)
         self.activity = Activity(self.fleet, registry, self.tally, settings.access_interval)
-        self.touch = self.activity.touch
+        self.touched = self.activity.touched
         self.request_fields = FieldLines(REQUEST_KINDS)
         self.response_fields = FieldLines(RESPONSE_KINDS)
         self.request_heads: Memory[RequestHead] = Memory()
@@ -196,8 +203,8 @@ class Proxy:
             return
         exchange.entry = entry
         entry.in_flight += 1
-        touch = self.touch
-        touch(entry)
+        if entry not in self.touched:
+            self._note_use(exchange, entry)
         forwarding = (
             downstream.forwarding
             if head.host is downstream.forwarding_host and head.direct
@@ -214,6 +221,11 @@ class Proxy:
             self.forward(exchange, entry)
         else:
             self.admit(exchange)
+
+    def _note_use(self, exchange: Exchange, entry: Entry) -> None:
+        """Note that a tenant is in use, if this is a use; not asked while that is noted already."""
+        if self.doorkeeper.uses(exchange, entry):
+            self.activity.touch(entry)
 
     def _find(self, exchange: Exchange) -> Entry | None:
         """The tenant of a host that was not asked for lately; None when the request is refused."""
@@ -261,6 +273,8 @@ class Proxy:
         if not self.fleet.known(entry):
             exchange.refuse(Reason.GONE)
             return
+        if entry.meeting is Meeting.WAKE and self.doorkeeper.answers(exchange, entry):
+            return
         now = self.clock()
         navigation = exchange.head.navigation(exchange.method)
         decision = admit(
@@ -276,7 +290,7 @@ class Proxy:
                 self._hold(exchange, entry, seconds, wake=wake)
             case Page(wake):
                 if wake:
-                    self.waker.wake(entry, Cause.REQUEST)
+                    self.waker.wake(entry, Cause.REQUEST, exchange)
                 exchange.reply(
                     starting_page(exchange.head.host.decode("ascii", "replace"), exchange.request_id.decode()),
                     Reason.WAKING,
@@ -301,7 +315,7 @@ class Proxy:
         loop = asyncio.get_running_loop()
         entry.held[exchange] = loop.call_later(seconds, self._admit_and_send, exchange)
         if wake:
-            self.waker.wake(entry, Cause.REQUEST)
+            self.waker.wake(entry, Cause.REQUEST, exchange)
 
     def forward(self, exchange: Exchange, entry: Entry) -> None:
         """Send a request to its tenant: at once on a connection that is there, else on a new one."""
@@ -423,8 +437,8 @@ class Proxy:
             note_exchange(log, exchange, now)
         if entry is not None:
             entry.in_flight -= 1
-            touch = self.touch
-            touch(entry)
+            if entry not in self.touched:
+                self._note_use(exchange, entry)
             if entry.held and (timer := entry.held.pop(exchange, None)) is not None:
                 timer.cancel()
                 tally.held -= 1
@@ -447,9 +461,9 @@ class Proxy:
 
     # Changes.
 
-    def _changed(self, entry: Entry) -> None:
-        """A tenant's record changed: decide again for everybody who waits for it."""
-        if entry.in_flight and entry.meeting is Meeting.WAKE and not entry.held:
+    def changed(self, entry: Entry) -> None:
+        """A tenant's record changed, or a wake of it came to nothing: decide again for everybody who waits for it."""
+        if entry.in_flight > len(entry.held) and entry.meeting is Meeting.WAKE:
             # In use means in use: what is in flight here takes the passivation back before anything is stopped.
             self.tally.taken_back += 1
             self.waker.wake(entry, Cause.IN_USE)

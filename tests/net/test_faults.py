@@ -273,6 +273,18 @@ async def test_a_tenant_that_listens_a_moment_later_is_reached() -> None:
         assert (await visitor.answer()).body == b"ok"
 
 
+async def test_a_tenant_whose_passivator_takes_a_while_to_come_back_is_waited_for() -> None:
+    async with stage() as on, on.visitor() as visitor:
+        app = App()
+        endpoint = await on.upstream(app)
+        on.declare(endpoint=Endpoint("127.0.0.1", 1))
+        visitor.send(get())
+        # Tried so often takes more than a second: in that time a program that died is started again.
+        await until(lambda: on.proxy.tally.upstream_connect_failures >= 10)
+        on.declare(endpoint=endpoint)
+        assert (await visitor.answer()).body == b"ok"
+
+
 async def test_the_error_page_for_a_person_says_nothing_of_what_is_inside() -> None:
     async with stage() as on:
         on.declare(endpoint=Endpoint("127.0.0.1", 1))
