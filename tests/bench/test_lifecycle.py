@@ -32,6 +32,7 @@ def test_no_request_is_lost(processes: ProcessRack, etcd: EtcdServer) -> None:
     assert figures["verdicts"]["own"] > 50
     assert figures["verdicts"]["own"] + figures["verdicts"]["page"] == sum(figures["requests"].values())
     assert figures["posts"] > 0
+    assert figures["requests"]["slow-bulk"] + figures["requests"]["long-socket"] > 2, "longer than idle timeouts"
     assert figures["wake_ms"], "somebody came while a tenant slept"
 
 
