@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 
 import pytest
 
@@ -163,6 +165,22 @@ async def test_bytes_that_wait_unread_on_an_idle_connection_are_no_answer() -> N
             # The kernel has them; the loop has had no turn to read them when the next request comes.
             assert not idle.unspoiled()
             connection.data_received(get())
+            assert (await visitor.answer()).body == b"ok"
+            assert app.connections == before + 1
+
+
+async def test_a_goodbye_that_waits_unread_on_an_idle_connection_costs_a_post_nothing() -> None:
+    async with stage() as on, on.visitor() as visitor:
+        app = await on.serve()
+        for _ in range(20):
+            await visitor.ask(get())
+            connection, (idle,) = await visitor.other_side(), on.proxy.upstreams
+            before = app.connections
+            with socket.socket(fileno=os.dup(app.writers[-1].get_extra_info("socket").fileno())) as same:
+                same.shutdown(socket.SHUT_WR)
+            # As above: the kernel knows, and the loop does not yet. A POST that was sent there could not be sent again.
+            assert not idle.unspoiled()
+            connection.data_received(post(b"once"))
             assert (await visitor.answer()).body == b"ok"
             assert app.connections == before + 1
 
