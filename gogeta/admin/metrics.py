@@ -116,6 +116,16 @@ class ProxyCollector(Collector):
             {(result,): count for result, count in sorted(tally.wakes.items())},
             ("result",),
         )
+        yield _histogram(
+            "gogeta_wake_seconds",
+            "From the request that asked for a wake to the first byte of the tenant's answer.",
+            tally.wake_seconds,
+        )
+        yield _counter(
+            "gogeta_wake_reports_dropped",
+            "Reports of wakes that were dropped while the registry did not take them.",
+            {(): tally.wake_reports_dropped},
+        )
         yield _counter(
             "gogeta_passivations_taken_back",
             "Passivations reversed because the tenant was in use.",

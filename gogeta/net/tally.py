@@ -67,6 +67,10 @@ class Tally:
     """From the head read to the first byte of the final answer, for the same."""
     wakes: Counter[str] = field(default_factory=Counter)
     """Wakes asked of the registry, by result: ``asked``, ``joined``, ``refused``, ``unavailable``."""
+    wake_seconds: Histogram = field(default_factory=Histogram)
+    """From the request that asked for a wake to the first byte of the tenant's own answer."""
+    wake_reports_dropped: int = 0
+    """Reports of wakes that could not be kept until the registry took them."""
     taken_back: int = 0
     """Passivations that were taken back because the tenant was in use here."""
     access_writes: int = 0

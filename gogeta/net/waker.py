@@ -51,7 +51,8 @@ class Waker:
         wakes = self._proxy.tally.wakes
         while entry.meeting is Meeting.WAKE and self._proxy.fleet.known(entry):
             try:
-                change = await self._registry.change_desired(entry.name, cause, known=entry.record)
+                asker = entry.awaited.request_id if entry.awaited is not None and cause is Cause.REQUEST else ""
+                change = await self._registry.change_desired(entry.name, cause, known=entry.record, request_id=asker)
             except (TransitionRefusedError, UnknownTenantError) as refusal:
                 wakes["refused"] += 1
                 logger.info("tenant %s is not woken: %s", entry.name, refusal)
@@ -72,6 +73,7 @@ class Waker:
             else:
                 self._unreachable.discard(entry.name)
                 wakes["asked" if change.changed else "joined"] += 1
+                self._proxy.awaiting.written(entry, change if change.changed and asker else None)
                 await self._news(entry, change.revision)
         self._unreachable.discard(entry.name)
 

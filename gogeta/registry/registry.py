@@ -6,6 +6,8 @@ Every write to the registry goes through here, so this file is the list of all w
 - desired state: ``change_desired`` (wakers, operators) and ``passivate`` (the idle policy), by compare-and-set;
 - observed state: ``observe`` and ``forget``, by passivator alone;
 - last access: ``record_accesses``, by proxies alone;
+- timelines: ``write_timelines``, by the passivator that runs the tenant, by compare-and-set;
+- reports of wakes: ``report_wakes``, by the proxy that asked for the wake;
 - hints that a tenant does not answer: ``suspect`` by proxies, ``clear_suspect`` by passivator;
 - members: ``announce``, each process its own key, under a lease.
 
@@ -19,7 +21,7 @@ import difflib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVar
 
 from gogeta.domain.errors import InvalidInputError, TransitionRefusedError, UnknownTenantError
 from gogeta.domain.lifecycle import Cause, Desired, next_desired
@@ -35,6 +37,7 @@ from gogeta.domain.state import (
     TenantRecord,
 )
 from gogeta.domain.tenant import Tenant, TenantName, find_conflict
+from gogeta.domain.timeline import EMPTY, Timeline, WakeReport
 from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import wall_ms
 from gogeta.registry import keys
@@ -54,8 +57,12 @@ from gogeta.registry.store import (
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _ATTEMPTS: Final = 16
 """Most rounds of a compare-and-set against other writers before giving up: more means that something is wrong."""
+MAX_TIMELINES: Final = 32
+"""Most timelines in one commit: with each at its largest it is still far from the limit."""
 _KEY_BYTES: Final = 256
 """What a key takes in a commit, at the most, and the generation's part."""
 _BY_OPERATOR: Final = frozenset({Cause.START, Cause.STOP, Cause.SLEEP})
@@ -192,6 +199,8 @@ class Registry:
                         Delete(keys.tenant_key(name)),
                         Delete(keys.desired_key(name)),
                         Delete(keys.access_key(name)),
+                        Delete(keys.timeline_key(name)),
+                        Delete(keys.wake_key(name)),
                         Put(keys.GENERATION, self.by.encode()),
                     ],
                     [
@@ -210,13 +219,20 @@ class Registry:
         raise RegistryError("others kept changing tenants at the same time", hint="try again in a moment")
 
     async def change_desired(
-        self, name: str, cause: Cause, *, known: TenantRecord | None = None, renew: bool = False
+        self,
+        name: str,
+        cause: Cause,
+        *,
+        known: TenantRecord | None = None,
+        renew: bool = False,
+        request_id: str = "",
     ) -> DesiredChange:
         """Change what a tenant should be, for ``cause``, by compare-and-set; only one of many callers changes it.
 
         ``known`` is the caller's own view: when it is still true, one round trip is enough. ``renew``: write it also
-        where it is that already, as a new wish: a failed start is then tried again at once. Raises UnknownTenantError;
-        TransitionRefusedError when the table does not allow it (e.g. waking what an operator stopped).
+        where it is that already, as a new wish: a failed start is then tried again at once. ``request_id``: the request
+        that asks, for people. Raises UnknownTenantError; TransitionRefusedError when the table does not allow it (e.g.
+        waking what an operator stopped).
         """
         tenant_revision, current, revision = (
             (known.revision, known.desired, known.desired_revision)
@@ -235,7 +251,9 @@ class Registry:
                 return DesiredChange(current, revision, changed=False)
             if state is not None and (state is not current.state or renew):
                 wakes = current.wakes + (state is Desired.STARTED)
-                desired = DesiredState(state=state, cause=cause, by=self.by, since=wall_ms(), wakes=wakes)
+                desired = DesiredState(
+                    state=state, cause=cause, by=self.by, since=wall_ms(), wakes=wakes, request_id=request_id
+                )
                 try:
                     result = await self.store.commit(
                         [Put(keys.desired_key(name), encode(desired))],
@@ -340,6 +358,8 @@ class Registry:
                 Delete(keys.observed_key(name)),
                 Delete(keys.access_key(name)),
                 Delete(keys.suspect_key(name)),
+                Delete(keys.timeline_key(name)),
+                Delete(keys.wake_key(name)),
             ],
             [Guard(keys.tenant_key(name), 0)],
         )
@@ -351,6 +371,41 @@ class Registry:
             await self.store.commit(
                 [Put(keys.access_key(name), encode(access)) for name, access in items[start : start + MAX_OPERATIONS]]
             )
+
+    async def report_wakes(self, reports: Mapping[str, WakeReport]) -> None:
+        """Write what was seen of wakes that were asked for here, many to a commit; the latest wake's report stays."""
+        items = list(reports.items())
+        for start in range(0, len(items), MAX_OPERATIONS):
+            await self.store.commit(
+                [Put(keys.wake_key(name), encode(report)) for name, report in items[start : start + MAX_OPERATIONS]]
+            )
+
+    async def wake_report(self, name: str) -> WakeReport | None:
+        """What the asking proxy saw of the last wake; None where nothing (readable) is reported."""
+        entry = await self.store.get(keys.wake_key(name))
+        return _passed_over(WakeReport, entry)
+
+    async def timeline(self, name: str) -> tuple[Timeline, int]:
+        """What happened to a tenant lately, and the key's revision; what cannot be read counts as nothing."""
+        entry = await self.store.get(keys.timeline_key(name))
+        return _passed_over(Timeline, entry) or EMPTY, entry.revision if entry is not None else 0
+
+    async def write_timelines(self, timelines: Mapping[str, tuple[Timeline, int]]) -> int | None:
+        """Write timelines, each over the revision that it grew from; their new revision.
+
+        None when another one is there for any of them: then nothing is written. At most MAX_TIMELINES at once.
+        """
+        result = await self.store.commit(
+            [Put(keys.timeline_key(name), encode(timeline)) for name, (timeline, _) in timelines.items()],
+            [Guard(keys.timeline_key(name), revision) for name, (_, revision) in timelines.items()],
+        )
+        return result.revision if result.happened else None
+
+    async def forget_timelines(self, names: Iterable[str]) -> None:
+        """Remove the timelines and reports of tenants that are gone; at most MAX_TIMELINES at once."""
+        await self.store.commit(
+            [Delete(key) for name in names for key in (keys.timeline_key(name), keys.wake_key(name))]
+        )
 
     async def access(self, name: str) -> tuple[LastAccess | None, int]:
         """A tenant's last access and its revision (0 when there is none); None too for what cannot be read."""
@@ -391,6 +446,16 @@ class Registry:
         finally:
             if lease is not None:
                 await _quietly(self.store.revoke(lease))
+
+
+def _passed_over(kind: type[T], entry: Entry | None) -> T | None:
+    if entry is None:
+        return None
+    try:
+        return decode(kind, entry.value, what=entry.key)
+    except InvalidInputError as error:
+        logger.warning("passed over %s", error)
+        return None
 
 
 async def _quietly(work: object) -> None:
