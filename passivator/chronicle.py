@@ -17,6 +17,7 @@ from gogeta.domain.lifecycle import Desired, Observed
 from gogeta.domain.state import TenantRecord
 from gogeta.domain.timeline import News, Timeline, TimelineEvent, WakeReport, fold
 from gogeta.kit.backoff import Backoff
+from gogeta.kit.clock import wall_ms
 from gogeta.registry.registry import MAX_TIMELINES, Registry
 from gogeta.registry.store import RegistryError, RegistryRefusedError
 from passivator.meters import Meters
@@ -32,7 +33,9 @@ MOST_TENANTS: Final = 10_000
 """Most tenants of which news are kept."""
 _CACHED: Final = 256
 """Timelines kept in memory between two writes."""
-_FIRST_OF_ALL: Final = 8
+_LATELY: Final = 600_000
+"""Milliseconds for which a change before our time is still looked up at the begin."""
+_READ_AT_ONCE: Final = 8
 """Timelines read at the same time."""
 
 
@@ -58,9 +61,11 @@ class Chronicle:
     # ------------------------------------------------------------------------------------------ what it is told
 
     def begin_with(self, records: Iterable[TenantRecord]) -> None:
-        """All there is at the begin: what is up may have changed while nobody wrote; the rest is told when it moves."""
+        """All there is at the begin: what may have changed while nobody wrote. The rest is told when it moves."""
+        lately = wall_ms() - _LATELY
         for record in records:
-            if record.desired.state is Desired.STARTED or record.observed.state is not Observed.STOPPED:
+            up = record.desired.state is Desired.STARTED or record.observed.state is not Observed.STOPPED
+            if up or (record.observed_revision and record.observed.since > lately):
                 self._hear(record.name, record)
 
     def changed(self, name: str, before: TenantRecord | None, after: TenantRecord | None) -> None:
@@ -144,8 +149,8 @@ class Chronicle:
             names = list(self._news)[:MAX_TIMELINES]
             if not names:
                 continue
-            for place in range(0, len(names), _FIRST_OF_ALL):
-                await asyncio.gather(*(self._read(name) for name in names[place : place + _FIRST_OF_ALL]))
+            for place in range(0, len(names), _READ_AT_ONCE):
+                await asyncio.gather(*(self._read(name) for name in names[place : place + _READ_AT_ONCE]))
             if not await self._write_some(names):
                 return
 

@@ -177,9 +177,8 @@ def as_text(report: dict[str, Any]) -> str:
     slept, again = report["would_have_slept"], report["would_have_been_woken_again"]
     lines = [
         f"Dry run from {report['from']} to {report['to']}: nothing was stopped.",
-        f"Of {report['tenants_seen']} tenants, {len(report['tenants'])} would have been put to sleep, {slept} times in "
-        f"all; {again} of these sleeps would have been ended by a use. {report['would_be_asleep_now']} would be asleep "
-        "now"
+        f"Tenants: {report['tenants_seen']}. Would have been put to sleep: {len(report['tenants'])}, {_times(slept)} in "
+        f"all. Would then have been woken again: {_times(again)}. Would be asleep now: {report['would_be_asleep_now']}"
         + (f", which would free up to {_size(report['memory_now_bytes'])}" if report["memory_now_bytes"] else "")
         + ".",
     ]
@@ -205,6 +204,10 @@ def _row(tenant: dict[str, Any]) -> tuple[str, ...]:
         "asleep" if tenant["would_be_asleep_now"] else "awake",
         _size(tenant["memory_bytes"]) if tenant["memory_bytes"] else "-",
     )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _size(count: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import click
@@ -89,7 +90,10 @@ def _print(explanation: Explanation, spoken: showing.Clock) -> None:
         return
     dropped = explanation.timeline.dropped
     echo("Timeline" + (f" (the last {len(events)}, {dropped} older ones are forgotten)" if dropped else ""))
-    showing.print_columns(_EVENT_COLUMNS, [_event_row(event, spoken) for event in events])
+    # What a start went through stands where it ended.
+    overtaken = {id(event) for event in events[:-1] if event.kind is Kind.STARTING}
+    plain = [replace(event, text="", phases=()) if id(event) in overtaken else event for event in events]
+    showing.print_columns(_EVENT_COLUMNS, [_event_row(event, spoken) for event in plain])
 
 
 def _wake_row(wake: Wake, spoken: showing.Clock) -> tuple[str, ...]:

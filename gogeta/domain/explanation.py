@@ -209,7 +209,7 @@ def _because(facts: Facts, clock: Clock) -> tuple[str, ...]:
         ]
         use = " and ".join(each for each in counted if each)
         if _in_use(facts):
-            found.append(f"{use} at {access.by or 'a proxy'}")
+            found.append(f"{use} at {access.by or 'a proxy'} (as of {clock(access.at)})")
         else:
             found.append(
                 f"it had {use} at {access.by or 'a proxy'}{_at(access.at, clock)}, which is not alive any more"

@@ -364,12 +364,16 @@ class Wake:
     @property
     def ready_ms(self) -> float | None:
         """How long passivator's steps took together; None when it did not become ready."""
-        return sum(step.ms for step in self.steps) if self.outcome == "ready" and self.steps else None
+        return _sum(self.steps) if self.outcome == "ready" and self.steps else None
 
     @property
     def first_byte_ms(self) -> float | None:
         """From the request that asked to the first byte of its answer, by the proxy's clock."""
-        return sum(step.ms for step in self.seen) if self.seen else None
+        return _sum(self.seen) if self.seen else None
+
+
+def _sum(steps: tuple[Phase, ...]) -> float:
+    return round(sum(step.ms for step in steps), 3)
 
 
 def wakes_of(events: Iterable[TimelineEvent]) -> tuple[Wake, ...]:

@@ -55,6 +55,8 @@ class System:
         self.docker = docker
         self.port = free_port()
         self.admin = free_port()
+        self.passivator_admin = 0
+        """Of the passivator that was started last."""
         self._processes = processes
         self._declared: dict[str, str] = {}
         self.gogeta: Program
@@ -71,7 +73,7 @@ class System:
 
     def control(self, *options: str, wait: bool = True) -> Program:
         """Start `passivator`."""
-        admin = free_port()
+        admin = self.passivator_admin = free_port()
         addresses = ["--admin", f"127.0.0.1:{admin}", "--registry", self.registry]
         self.passivator = self._processes.start(
             "passivator", *addresses, *self._controlling(), *options, cwd=self.folder
