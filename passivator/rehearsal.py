@@ -175,11 +175,12 @@ class Rehearsal:
 def as_text(report: dict[str, Any]) -> str:
     """The report for people: one sentence, then a line for each tenant that would have slept."""
     slept, again = report["would_have_slept"], report["would_have_been_woken_again"]
+    asleep, memory = report["would_be_asleep_now"], report["memory_now_bytes"]
     lines = [
         f"Dry run from {report['from']} to {report['to']}: nothing was stopped.",
-        f"Tenants: {report['tenants_seen']}. Would have been put to sleep: {len(report['tenants'])}, {_times(slept)} in "
-        f"all. Would then have been woken again: {_times(again)}. Would be asleep now: {report['would_be_asleep_now']}"
-        + (f", which would free up to {_size(report['memory_now_bytes'])}" if report["memory_now_bytes"] else "")
+        f"Tenants: {report['tenants_seen']}. Would have been put to sleep: {len(report['tenants'])}, {_times(slept)} "
+        f"in all. Would then have been woken again: {_times(again)}. Would be asleep now: {asleep}"
+        + (f", which would free up to {_size(memory)}" if memory else "")
         + ".",
     ]
     if report["tenants"]:

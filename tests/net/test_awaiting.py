@@ -1,4 +1,4 @@
-"""What a proxy reports of the wakes that it asked for: once a wake, with steps that are all of the time; never in the way."""
+"""What a proxy reports of the wakes that it asked for: once a wake, all of its time in steps, and never in the way."""
 
 from __future__ import annotations
 
