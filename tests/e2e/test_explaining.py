@@ -112,9 +112,11 @@ def test_it_works_while_everything_else_is_down(system: System) -> None:
     data = until(system, "acme", "no passivator for driver process is alive", 30.0)
     assert "no gogeta is alive: nobody passes its requests on" in data["warnings"]
     assert data["wakes"][0]["outcome"] == "ready"
-    # Who comes back goes on with the story.
-    system.serve()
+    # Who comes back goes on with the story; with several workers it is their supervisor that tells it.
+    system.serve("--workers", "2")
     system.control()
+    told = httpx.get(f"http://127.0.0.1:{system.admin}/api/v1/tenants/acme/explain", trust_env=False)
+    assert told.json()["wakes"] == data["wakes"]
     assert system.cli("sleep", "acme").returncode == 0
     deadline = time.monotonic() + 20
     while (events := explained(system, "acme")["timeline"]["events"])[-1]["kind"] != "stopped":

@@ -36,6 +36,11 @@ async def answers(on: Stage, app: App) -> None:
     on.change("acme", observed=on.observed(await on.upstream(app)))
 
 
+def looked_at(on: Stage) -> bool:
+    """Whether each exchange costs a look."""
+    return on.proxy.fleet.entries["acme"].limited
+
+
 async def reported(on: Stage) -> list[WakeReport]:
     """All reports, after one more round."""
     on.proxy.awaiting.collect()
@@ -84,14 +89,14 @@ async def test_a_person_who_got_the_page_has_his_first_byte_when_he_comes_again(
         assert (await on.ask(get("/", *NAVIGATES))).status == 503
         await answers(on, App())
         assert await reported(on) == []
-        assert on.proxy.fleet.entries["acme"].limited
+        assert looked_at(on)
         await asyncio.sleep(0.05)
         assert (await on.ask(get("/", *NAVIGATES))).status == 200
         (report,) = await reported(on)
         assert report.visitor == "person"
         assert {phase.name: phase.ms for phase in report.phases}["known"] >= 50
         # From now on nothing is looked at any more.
-        assert not on.proxy.fleet.entries["acme"].limited
+        assert not looked_at(on)
         assert on.proxy.fleet.entries["acme"].awaited is None
 
 
