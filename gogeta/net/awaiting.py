@@ -66,10 +66,13 @@ class Awaiting:
         self._not_before = 0.0
 
     def asks(self, entry: Entry, exchange: Exchange) -> None:
-        """This request asks for a wake. Only the first one counts."""
-        if entry.awaited is not None and entry.awaited.known_at:
+        """This request is about to ask for a wake. Of those that ask for the same one only the first counts."""
+        if entry.awaited is not None:
+            if _asking(entry):
+                return
+            # That was another wake: its answer was never fetched, or it could not be asked for.
             self._done(entry)
-        if entry.awaited is not None or len(self._entries) >= _MOST:
+        if len(self._entries) >= _MOST:
             return
         now = self._proxy.clock()
         entry.await_byte(
@@ -121,9 +124,8 @@ class Awaiting:
                 self._done(entry)
                 continue
             exchange = awaited.exchange
-            asking = entry.waking is not None and not entry.waking.done()
             if exchange is not None and exchange.first_byte_at and not exchange.refusal:
-                if asking and not awaited.wake:
+                if _asking(entry) and not awaited.wake:
                     # It answers before we have heard that it was our doing.
                     continue
                 if awaited.wake:
@@ -171,3 +173,7 @@ class Awaiting:
             logger.info("reports of %d wakes could not be written, they are kept: %s", len(reports), error)
             self._reports = {**reports, **self._reports}
             self._not_before = self._proxy.clock() + _PAUSE
+
+
+def _asking(entry: Entry) -> bool:
+    return entry.waking is not None and not entry.waking.done()

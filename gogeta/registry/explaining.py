@@ -32,7 +32,8 @@ async def facts_of(registry: Registry, name: str) -> Facts:
             unknown.append(f"{what} could not be read: {error.message}")
             return None
 
-    record = await registry.record(name)
+    record, unreadable = await registry.look_up(name)
+    unknown.extend(f"{key} cannot be read and is passed over: {why}" for key, why in sorted(unreadable.items()))
     access, timeline, report, members = await asyncio.gather(
         maybe("its last access", registry.access(name)),
         maybe("its timeline", registry.timeline(name)),

@@ -49,6 +49,7 @@ from gogeta.registry.store import (
     Delete,
     Entry,
     Guard,
+    Listing,
     Put,
     RegistryError,
     RegistryUnavailableError,
@@ -105,6 +106,20 @@ class Registry:
         records = (await self.load()).by_name
         found = records.get(TenantName(name))
         return found if found is not None else _unknown(name, records)
+
+    async def look_up(self, name: str) -> tuple[TenantRecord, dict[str, str]]:
+        """One tenant without reading all, its keys each as of now; and which of them cannot be read, and why.
+
+        For those who only tell of it. Raises UnknownTenantError, with the nearest name.
+        """
+        entries = await asyncio.gather(
+            *(self.store.get(key) for key in (keys.tenant_key(name), keys.desired_key(name), keys.observed_key(name)))
+        )
+        found = tuple(entry for entry in entries if entry is not None)
+        records = Records()
+        records.reset(Listing(max((entry.revision for entry in found), default=1), found))
+        record = records.by_name.get(TenantName(name))
+        return (record if record is not None else await self.record(name)), records.quarantine
 
     async def apply(self, tenants: Sequence[Tenant]) -> Applied:
         """Create or change tenants; those not named stay as they are.

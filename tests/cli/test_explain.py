@@ -105,6 +105,7 @@ def test_a_timeline_that_cannot_be_read_costs_the_past_alone(cli: Cli) -> None:
     cli.on_registry(spoil)
     done = cli("explain", "acme", "-o", "json")
     assert done.status == 0
+    assert not [text for text in done.json["warnings"] if "observed" in text]
     assert [event["kind"] for event in done.json["timeline"]["events"]] == ["asked", "ready", "first-byte"]
 
 
@@ -123,3 +124,14 @@ def test_on_a_terminal_it_is_a_table_too(cli: Cli, monkeypatch: pytest.MonkeyPat
     done = cli("explain", "acme")
     assert "OUTCOME" in done.out
     assert "420 ms" in done.out
+
+
+def test_a_state_that_cannot_be_read_is_named(cli: Cli) -> None:
+    cli.have("acme")
+
+    async def spoil(registry: Registry) -> None:
+        await registry.store.commit([Put(keys.observed_key("acme"), b"no json")])
+
+    cli.on_registry(spoil)
+    warnings = cli("explain", "acme", "-o", "json").json["warnings"]
+    assert [text for text in warnings if keys.observed_key("acme") in text]

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gogeta.domain.lifecycle import Cause, Desired, Observed
@@ -225,6 +225,7 @@ events = st.builds(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(events, max_size=120))
 def test_it_is_bounded_and_its_value_reads_back(news: list[TimelineEvent]) -> None:
     timeline = EMPTY
@@ -238,6 +239,7 @@ def test_it_is_bounded_and_its_value_reads_back(news: list[TimelineEvent]) -> No
     assert decode(Timeline, value, what="timeline") == timeline
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(events, max_size=60))
 def test_events_stay_in_the_order_in_which_they_were_learned(news: list[TimelineEvent]) -> None:
     timeline = fold(EMPTY, [replace(event, wake=place, why="") for place, event in enumerate(news)])
@@ -251,6 +253,7 @@ steps = st.lists(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps, st.data())
 def test_a_writer_that_dies_anywhere_and_is_told_again_ends_with_the_same(
     names: list[str], data: st.DataObject

@@ -152,6 +152,26 @@ async def test_each_wake_has_its_own_report() -> None:
         assert [report.wake for report in await reported(on)] == [1, 2]
 
 
+async def test_a_wake_that_could_not_be_asked_for_is_no_part_of_the_next() -> None:
+    async with stage() as on:
+        plays_registry(on)
+        on.declare()
+        on.registry.away = True
+        async with on.visitor() as waits:
+            waits.send(get("/first"))
+            await until(lambda: on.proxy.tally.wakes["unavailable"])
+            reset(waits.writer)
+            await until(lambda: not on.proxy.connections)
+        await until(lambda: (waking := on.proxy.fleet.entries["acme"].waking) is not None and waking.done())
+        on.registry.away = False
+        asking = asyncio.create_task(on.ask(get("/second")))
+        await until(lambda: on.registry.askers[-1] and on.proxy.tally.wakes["asked"])
+        await answers(on, App())
+        assert (await asking).status == 200
+        (report,) = await reported(on)
+        assert report.request_id == on.registry.askers[-1] != on.registry.askers[0]
+
+
 async def test_a_registry_that_is_away_delays_the_report_and_no_request() -> None:
     async with stage() as on:
         plays_registry(on)

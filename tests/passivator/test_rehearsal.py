@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gogeta.domain.lifecycle import Cause, Observed
@@ -152,6 +152,7 @@ async def test_a_store_for_those_who_only_look_refuses_every_write() -> None:
     await store.close()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["sleep", "use", "gone"]), st.sampled_from("abc"), st.floats(0, 100))))
 def test_the_books_agree_with_themselves(steps: list[tuple[str, str, float]]) -> None:
     books, now = Books(), 0.0
