@@ -276,6 +276,27 @@ def test_a_writer_that_dies_anywhere_and_is_told_again_ends_with_the_same(
     assert fold(fold(EMPTY, records[:split]), records[back:]) == whole
 
 
+def test_what_was_dropped_for_want_of_room_is_not_told_again_at_the_end() -> None:
+    history = History()
+    history.desire(Desired.STARTED, Cause.REQUEST)
+    for number in range(MOST_EVENTS):
+        history.observe(Observed.STARTED, phases=STEPS)
+        history.observe(Observed.STARTING, phase=f"step {number}")
+    timeline = fold(EMPTY, history.records)
+    assert Kind.ASKED not in {event.kind for event in timeline.events}
+    assert fold(timeline, history.records[-5:]) == timeline
+    assert fold(timeline, history.records) == timeline
+
+
+def test_long_texts_leave_room_for_fewer_events() -> None:
+    long = [TimelineEvent(at=at, kind=Kind.READY, who="ä" * 300, text='"' * 300) for at in range(MOST_EVENTS)]
+    timeline = fold(EMPTY, long)
+    assert 0 < len(timeline.events) < MOST_EVENTS
+    assert len(encode(timeline)) <= MOST_BYTES
+    assert timeline.events[-1].at == MOST_EVENTS - 1
+    assert timeline.dropped == MOST_EVENTS - len(timeline.events)
+
+
 def test_what_newer_and_older_versions_wrote_is_read() -> None:
     value = (
         b'{"version":1,"events":[{"at":5,"kind":"teleported","who":"x","new_field":1},{"at":6,"kind":"ready"}],'

@@ -3,12 +3,15 @@
 import asyncio
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from gogeta.domain.lifecycle import Cause, Observed
 from gogeta.domain.state import Phase
-from gogeta.domain.timeline import Kind, Timeline, WakeReport, fold, wakes_of
+from gogeta.domain.timeline import Kind, Timeline, TimelineEvent, WakeReport, fold, wakes_of
 from gogeta.registry import keys
-from gogeta.registry.store import RegistryRefusedError
+from gogeta.registry.store import Put, RegistryRefusedError
+from passivator.chronicle import Chronicle
+from passivator.meters import Meters
 from tests.passivator.stage import Faults, Habit, Stage
 
 pytestmark = pytest.mark.virtual_time
@@ -143,7 +146,8 @@ async def test_a_registry_that_refuses_timelines_delays_no_start_and_no_stop(sta
     await stage.until("acme", Observed.STOPPED, within=15)
     store.commit = commit  # type: ignore[method-assign]
     await asyncio.sleep(60)
-    assert (await kinds(stage))[-1] == "stopped"
+    told = [kind for kind in await kinds(stage) if kind != "starting"]
+    assert told == ["declared", "asked", "ready", "sleep", "stopping", "stopped"]
     assert stage.metric("passivator_timeline_dropped_total") == 0
 
 
@@ -205,6 +209,31 @@ async def test_nothing_is_left_of_a_removed_tenant(stage: Stage) -> None:
     events = (await timeline(stage)).events
     assert events[0].kind is Kind.DECLARED
     assert [event.wake for event in events if event.kind is Kind.ASKED] == [1]
+
+
+async def test_a_late_write_does_not_outlive_its_tenant(stage: Stage) -> None:
+    await stage.declare("acme")
+    record = await stage.record("acme")
+    chronicle = Chronicle(
+        stage.registry, "memory", Meters(CollectorRegistry(), driver="memory"), begin=lambda _: record
+    )
+    chronicle.note("acme", TimelineEvent(at=1, kind=Kind.NOTE, text="moved house"))
+    late = asyncio.Event()
+    store, commit = stage.registry.store, stage.registry.store.commit
+
+    async def slow(operations, guards=()):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
+        if isinstance(operations[0], Put) and operations[0].key.startswith(keys.TIMELINE):
+            await late.wait()
+        return await commit(operations, guards)
+
+    store.commit = slow  # type: ignore[method-assign]
+    writing = asyncio.create_task(chronicle.write())
+    await asyncio.sleep(1)
+    await stage.registry.remove("acme")
+    chronicle.changed("acme", record, None)
+    late.set()
+    await writing
+    assert (await stage.registry.store.list(keys.TIMELINE)).entries == ()
 
 
 async def test_a_crash_loop_stays_readable(stage: Stage) -> None:
