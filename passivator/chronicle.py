@@ -15,13 +15,15 @@ from typing import Final, NoReturn
 
 from gogeta.domain.lifecycle import Desired, Observed
 from gogeta.domain.state import TenantRecord
+from gogeta.domain.tenant import TenantName
 from gogeta.domain.timeline import News, Timeline, TimelineEvent, WakeReport, fold
 from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import wall_ms
+from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.registry import MAX_TIMELINES, Registry
 from gogeta.registry.store import RegistryError, RegistryRefusedError
 from passivator.meters import Meters
-from passivator.ownership import runs
+from passivator.watches import WakeWatch
 
 logger = logging.getLogger(__name__)
 
@@ -40,16 +42,16 @@ _READ_AT_ONCE: Final = 8
 
 
 class Chronicle:
-    """The timelines of all tenants that one driver runs. ``run`` it as a task."""
+    """The timelines of all tenants that are ours. ``run`` it as a task, when ``mirror`` has been whole once."""
 
     def __init__(
-        self, registry: Registry, kind: str, meters: Meters, *, begin: Callable[[str], TenantRecord | None]
+        self, registry: Registry, mirror: TenantMirror, meters: Meters, mine: Callable[[TenantRecord], bool]
     ) -> None:
-        """``kind`` of the driver: others' tenants are others' to tell of. ``begin`` gives a tenant's present record."""
+        """``mine``: whether a tenant is ours to tell of; others' are others'."""
         self._registry = registry
-        self._kind = kind
+        self._mirror = mirror
         self._meters = meters
-        self._record_of = begin
+        self._mine = mine
         self._news: dict[str, list[News]] = {}
         self._gone: set[str] = set()
         self._cache: OrderedDict[str, tuple[Timeline, int]] = OrderedDict()
@@ -60,10 +62,12 @@ class Chronicle:
 
     # ------------------------------------------------------------------------------------------ what it is told
 
-    def begin_with(self, records: Iterable[TenantRecord]) -> None:
-        """All there is at the begin: what may have changed while nobody wrote. The rest is told when it moves."""
+    def _look_around(self) -> None:
+        """What may have changed while nobody wrote. The rest is told when it moves."""
         lately = wall_ms() - _LATELY
-        for record in records:
+        for record in self._mirror.records.values():
+            if not self._mine(record):
+                continue
             up = record.desired.state is Desired.STARTED or record.observed.state is not Observed.STOPPED
             if up or (record.observed_revision and record.observed.since > lately):
                 self._hear(record.name, record)
@@ -73,11 +77,11 @@ class Chronicle:
         if after is None:
             self._news.pop(name, None)
             self._cache.pop(name, None)
-            if before is not None and runs(self._kind, before.tenant):
+            if before is not None and self._mine(before):
                 self._gone.add(name)
             return
         self._gone.discard(name)
-        if not runs(self._kind, after.tenant) or not _is_news(before, after):
+        if not self._mine(after) or not _is_news(before, after):
             return
         if before is not None and name not in self._news and name not in self._cache:
             # What was written last may be older than this.
@@ -90,8 +94,7 @@ class Chronicle:
 
     def reported(self, name: str, report: WakeReport) -> None:
         """The proxy that asked for a wake tells how it went."""
-        record = self._record_of(name)
-        if record is None or not runs(self._kind, record.tenant) or not self._is_of_now(name, report):
+        if not self._is_of_now(name, report):
             return
         self._hear(name, report)
         for phase in report.phases:
@@ -101,8 +104,8 @@ class Chronicle:
 
     def _is_of_now(self, name: str, report: WakeReport) -> bool:
         """Whether it is not left over from an earlier tenant of this name."""
-        record = self._record_of(name)
-        return record is not None and report.wake <= record.desired.wakes
+        record = self._mirror.records.get(TenantName(name))
+        return record is not None and self._mine(record) and report.wake <= record.desired.wakes
 
     def note(self, name: str, event: TimelineEvent) -> None:
         """Something that the records do not tell."""
@@ -122,8 +125,16 @@ class Chronicle:
 
     # ------------------------------------------------------------------------------------------ what it writes
 
-    async def run(self) -> NoReturn:
-        """Write, for ever."""
+    async def run(self) -> None:
+        """Hear and write, for ever."""
+        self._look_around()
+        unsubscribe = self._mirror.subscribe(self.changed)
+        try:
+            await asyncio.gather(WakeWatch(self._registry.store, self.reported).source.run(), self._keep_writing())
+        finally:
+            unsubscribe()
+
+    async def _keep_writing(self) -> NoReturn:
         backoff = Backoff(first=GATHER, limit=30.0)
         told = False
         while True:
@@ -169,7 +180,14 @@ class Chronicle:
         grown: dict[str, tuple[Timeline, int]] = {}
         for name, news in taken.items():
             timeline, revision = self._cache[name]
-            if (after := fold(timeline, news)) != timeline:
+            try:
+                after = fold(timeline, news)
+            except Exception:
+                # A mistake of ours costs these news, and nothing else of what we do.
+                self._meters.faults.inc()
+                logger.exception("tenant %s: its news cannot be told", name)
+                continue
+            if after != timeline:
                 grown[name] = after, revision
         try:
             if not grown or await self._put(grown):

@@ -32,7 +32,7 @@ from passivator.ownership import runs
 from passivator.settings import ControllerSettings
 from passivator.startqueue import StartQueue
 from passivator.surroundings import Surroundings
-from passivator.watches import AccessWatch, SuspectWatch, WakeWatch
+from passivator.watches import AccessWatch, SuspectWatch
 from passivator.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -73,8 +73,9 @@ class Controller:
         self._mirror = TenantMirror(store)
         self._accesses = AccessWatch(store, self._policy)
         self._suspects = SuspectWatch(store, self._suspected)
-        self._chronicle = Chronicle(self._registry, driver.kind, meters, begin=self._record_of)
-        self._wakes = WakeWatch(store, self._chronicle.reported)
+        self._chronicle = Chronicle(
+            self._registry, self._mirror, meters, mine=lambda record: runs(driver.kind, record.tenant)
+        )
         self._tasks = Tasks("passivator")
         self._observer = Observer(
             driver, interval=settings.resync, hinted=self._hinted, listed=self._listed, health=self._runtime_health
@@ -111,8 +112,6 @@ class Controller:
                     tasks.start(self._mirror.source.run(), "tenants"),
                     tasks.start(self._accesses.source.run(), "accesses"),
                     tasks.start(self._suspects.source.run(), "suspects"),
-                    tasks.start(self._wakes.source.run(), "wakes"),
-                    tasks.start(self._chronicle.run(), "timelines"),
                     tasks.start(self._watch_registry(), "registry health"),
                     tasks.start(self._observe(), "runtime"),
                 ]
@@ -130,17 +129,13 @@ class Controller:
         await self._accesses.source.wait_synced()
         self._look_at_registry()
         self._mirror.subscribe(self._changed)
-        self._chronicle.begin_with(self._mirror.records.values())
-        self._mirror.subscribe(self._chronicle.changed)
         await asyncio.gather(
             self._observer.run_events(),
             self._observer.run_resync(),
+            self._chronicle.run(),
             self._registry.announce(self._as_member()),
         )
         raise AssertionError("a part that never ends has ended")
-
-    def _record_of(self, name: str) -> TenantRecord | None:
-        return self._mirror.records.get(TenantName(name))
 
     # ------------------------------------------------------------------------------------------ who needs a look
 

@@ -9,6 +9,7 @@ from gogeta.domain.lifecycle import Cause, Observed
 from gogeta.domain.state import Phase
 from gogeta.domain.timeline import Kind, Timeline, TimelineEvent, WakeReport, fold, wakes_of
 from gogeta.registry import keys
+from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.store import Put, RegistryRefusedError
 from passivator.chronicle import Chronicle
 from passivator.meters import Meters
@@ -214,9 +215,8 @@ async def test_nothing_is_left_of_a_removed_tenant(stage: Stage) -> None:
 async def test_a_late_write_does_not_outlive_its_tenant(stage: Stage) -> None:
     await stage.declare("acme")
     record = await stage.record("acme")
-    chronicle = Chronicle(
-        stage.registry, "memory", Meters(CollectorRegistry(), driver="memory"), begin=lambda _: record
-    )
+    meters = Meters(CollectorRegistry(), driver="memory")
+    chronicle = Chronicle(stage.registry, TenantMirror(stage.registry.store), meters, mine=lambda _: True)
     chronicle.note("acme", TimelineEvent(at=1, kind=Kind.NOTE, text="moved house"))
     late = asyncio.Event()
     store, commit = stage.registry.store, stage.registry.store.commit
