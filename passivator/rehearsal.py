@@ -20,7 +20,7 @@ from gogeta.domain.tenant import Tenant, TenantName
 from gogeta.kit.clock import monotonic, rfc3339, wall_ms
 from gogeta.kit.tasks import Tasks, first_of
 from gogeta.registry.mirror import TenantMirror
-from gogeta.registry.store import Store
+from gogeta.registry.store import RegistryUnavailableError, Store
 from passivator.core.idle import IdlePolicy, Passivate
 from passivator.core.rehearsal import Books, Summary
 from passivator.watches import AccessWatch
@@ -61,7 +61,7 @@ class Rehearsal:
         self._began_ms = wall_ms()
 
     async def run(self, stop: asyncio.Event, seconds: float | None = None) -> Summary:
-        """Look until ``stop``, or for so many seconds."""
+        """Look until ``stop``, or for so many seconds. Raises RegistryError when the registry was never there."""
         began = monotonic()
         async with Tasks("dry run") as tasks:
             parts = [
@@ -78,6 +78,10 @@ class Rehearsal:
             for part in parts:
                 if part.done():
                     part.result()
+        if not (self._mirror.source.synced and self._accesses.source.synced):
+            # A report of nothing would be taken for one that there is nothing to report.
+            error = self._mirror.source.last_error or self._accesses.source.last_error
+            raise error or RegistryUnavailableError("the registry was not read in that time")
         return self.books.summary(monotonic())
 
     def look(self) -> None:

@@ -25,6 +25,16 @@ _REPORTED_EVERY: Final = 120_000
 """Milliseconds after which a proxy that still had it in use would have said so again, by any sensible setting."""
 
 
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """Something besides use that keeps a tenant awake: a veto, a schedule."""
+
+    text: str
+    """A clause: what it is."""
+    until: int | None = None
+    """When it ends at the latest, epoch milliseconds; None: nobody knows."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """All that an explanation rests on."""
@@ -36,8 +46,8 @@ class Facts:
     report: WakeReport | None = None
     members: tuple[Member, ...] | None = None
     """The live processes; None when that could not be read."""
-    awake_because: tuple[str, ...] = ()
-    """Further reasons that keep it awake: vetoes, schedules."""
+    keepers: tuple[Keeper, ...] = ()
+    """What keeps it awake besides use."""
     unknown: tuple[str, ...] = ()
     """What could not be read, in sentences."""
 
@@ -164,13 +174,13 @@ def _up(facts: Facts, because: tuple[str, ...], clock: Clock) -> tuple[str, str]
 
 
 def _until(facts: Facts, clock: Clock) -> str:
-    at = _would_sleep_at(facts)
-    if at is None:
+    if facts.record.tenant.idle_timeout is None:
         return "it never sleeps, its idle timeout is `never`"
-    if facts.awake_because:
+    if any(keeper.until is None for keeper in _keepers(facts)):
         return "while that is so it does not sleep"
+    at = _would_sleep_at(facts) or 0
     if _in_use(facts):
-        return f"would sleep{_at(at, clock)} if that ended now" if at > facts.now else "does not sleep before that ends"
+        return f"would sleep{_at(at, clock)} if that ended now"
     if at > facts.now:
         return f"would sleep{_at(at, clock)} if nobody uses it"
     return f"should have been put to sleep{_at(at, clock)}, or is about to be"
@@ -183,7 +193,15 @@ def _would_sleep_at(facts: Facts) -> int | None:
     used = facts.access.at if facts.access is not None else 0
     if facts.access is not None and _in_use(facts):
         used = facts.now
-    return max(used, record.desired.since, record.observed.since) + round(timeout * 1000)
+    over = max(used, record.desired.since, record.observed.since) + round(timeout * 1000)
+    ends = [keeper.until for keeper in _keepers(facts)]
+    # Nobody knows when a veto without an end is over.
+    return None if None in ends else max((over, *(end for end in ends if end is not None)))
+
+
+def _keepers(facts: Facts) -> list[Keeper]:
+    """Those that still hold."""
+    return [keeper for keeper in facts.keepers if keeper.until is None or keeper.until > facts.now]
 
 
 # ------------------------------------------------------------------------------------------------ what speaks for it
@@ -214,7 +232,9 @@ def _because(facts: Facts, clock: Clock) -> tuple[str, ...]:
             found.append(
                 f"it had {use} at {access.by or 'a proxy'}{_at(access.at, clock)}, which is not alive any more"
             )
-    found.extend(facts.awake_because)
+    for keeper in _keepers(facts):
+        until = f" (until {clock(keeper.until)})" if keeper.until is not None else ""
+        found.append(keeper.text + until)
     if not found:
         used = access.at if access is not None else 0
         since = record.desired.since

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from gogeta.domain.explanation import Explanation, Facts, explain, explanation_data
+from gogeta.domain.explanation import Explanation, Facts, Keeper, explain, explanation_data
 from gogeta.domain.lifecycle import Cause, Desired, Observed
 from gogeta.domain.state import (
     DesiredState,
@@ -98,11 +98,15 @@ def test_never_sleeps_and_other_reasons() -> None:
     never = told(awake(idle_timeout="never"), access=LastAccess(at=NOW - MINUTE))
     assert never.sentence.endswith("it never sleeps, its idle timeout is `never`")
     assert never.would_sleep_at is None
-    vetoed = told(awake(), awake_because=("its schedule keeps it awake until 18:00",))
-    assert vetoed.sentence == (
-        "awake because its schedule keeps it awake until 18:00; while that is so it does not sleep"
+    hours = Keeper("its hours are on (Mon-Fri 8-18 CET)", NOW + 240 * MINUTE)
+    kept = told(awake(), keepers=(hours, Keeper("that was once so", NOW - 1)))
+    assert kept.sentence == (
+        "awake because its hours are on (Mon-Fri 8-18 CET) (until 18:00); would sleep at 18:00 if nobody uses it"
     )
-    assert vetoed.because == ("its schedule keeps it awake until 18:00",)
+    assert kept.would_sleep_at == NOW + 240 * MINUTE
+    busy = told(awake(), keepers=(hours, Keeper("it says that it is busy")))
+    assert busy.sentence.endswith(" (until 18:00) and it says that it is busy; while that is so it does not sleep")
+    assert busy.would_sleep_at is None
 
 
 def test_asleep_and_why() -> None:

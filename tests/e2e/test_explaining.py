@@ -151,6 +151,12 @@ def test_a_dry_run_beside_a_live_passivator_stops_nothing_and_tells_of_a_wake(
     assert [tenant["name"] for tenant in report["tenants"]] == ["acme"]
     assert system.tenant("acme")["desired"]["wakes"] == 1
     assert system.runs("acme")
+    short = processes.run("passivator", "--dry-run", "--for", "500ms", "--registry", system.registry, cwd=system.folder)
+    assert short.returncode == 0
+    assert "nothing was stopped." in short.stdout
+    assert "Tenants: 1. Would have been put to sleep: 0, 0 times in all." in short.stdout
+    wrong = processes.run("passivator", "--for", "1s", cwd=system.folder)
+    assert (wrong.returncode, "are for --dry-run" in wrong.stderr) == (2, True)
 
 
 def test_a_dry_run_on_no_registry_makes_none(processes: ProcessRack, tmp_path: Any) -> None:  # noqa: ANN401 - pytest's

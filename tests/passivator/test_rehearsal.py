@@ -13,7 +13,7 @@ from gogeta.domain.lifecycle import Cause, Observed
 from gogeta.registry import keys
 from gogeta.registry.memory import MemoryStore
 from gogeta.registry.readonly import ReadOnlyStore
-from gogeta.registry.store import Delete, Guard, Put, RegistryRefusedError
+from gogeta.registry.store import Delete, Guard, Put, RegistryRefusedError, RegistryUnavailableError
 from passivator.core.rehearsal import Books
 from passivator.rehearsal import Rehearsal, as_text
 from tests.passivator.stage import Stage
@@ -134,6 +134,14 @@ async def test_what_an_operator_stops_or_removes_is_no_sleep_of_the_policy(stage
         await asyncio.sleep(100)
     assert result["would_have_slept"] == 2
     assert result["would_be_asleep_now"] == result["would_have_been_woken_again"] == 0
+
+
+@pytest.mark.virtual_time
+async def test_a_registry_that_was_never_there_is_no_empty_report(stage: Stage) -> None:
+    store = MemoryStore(stage.space)
+    store.unavailable = True
+    with pytest.raises(RegistryUnavailableError):
+        await Rehearsal(ReadOnlyStore(store)).run(asyncio.Event(), 30)
 
 
 async def test_a_store_for_those_who_only_look_refuses_every_write() -> None:
