@@ -158,6 +158,9 @@ def _fold_record(timeline: Timeline, record: TenantRecord) -> Timeline:
     # Revisions only grow: what is not newer was told before, even if it was merged or dropped since.
     desired = _desired_event(record) if record.desired_revision > timeline.desired_revision else None
     observed = _observed_event(record) if record.observed_revision > timeline.observed_revision else None
+    if observed is not None and _ran_on(timeline, observed):
+        # A wake of what had never been stopped needed no start.
+        observed = replace(observed, at=record.desired.since, phases=(), text="it still ran")
     told = [event for event in (desired, observed) if event is not None]
     if len(told) > 1 and _came_before(record):
         told.reverse()
@@ -208,7 +211,7 @@ def _observed_event(record: TenantRecord) -> TimelineEvent | None:
     if not record.observed_revision:
         return None
     reason = observed.reason if observed.state is Observed.FAILED else None
-    event = TimelineEvent(
+    return TimelineEvent(
         at=observed.since,
         kind=_SEEN[observed.state],
         who=observed.driver,
@@ -217,12 +220,13 @@ def _observed_event(record: TenantRecord) -> TimelineEvent | None:
         text=reason.message if reason is not None else observed.phase,
         phases=observed.phases if observed.state in (Observed.STARTING, Observed.STARTED, Observed.FAILED) else (),
     )
-    if observed.state is Observed.STARTED and record.desired.since > observed.since:
-        if record.desired.wakes != observed.wakes:
-            return event
-        # A wake of what had never been stopped needed no start.
-        return replace(event, at=record.desired.since, phases=(), text="it still ran")
-    return event
+
+
+def _ran_on(timeline: Timeline, event: TimelineEvent) -> bool:
+    """Whether a later wake found what an earlier one had started."""
+    return event.kind is Kind.READY and any(
+        known.kind is Kind.READY and known.at == event.at and known.wake < event.wake for known in timeline.events
+    )
 
 
 def _answered(report: WakeReport) -> TimelineEvent:

@@ -204,6 +204,17 @@ def test_a_wake_of_what_had_not_been_stopped_needed_no_start() -> None:
     assert (timeline.events[-1].text, timeline.events[-1].at) == ("it still ran", history.record.desired.since)
 
 
+def test_clocks_that_differ_take_no_phase_away() -> None:
+    history = History()
+    # The proxy's clock is a minute ahead of passivator's.
+    history.now += 60_000
+    history.desire(Desired.STARTED, Cause.REQUEST)
+    history.now -= 60_000
+    history.observe(Observed.STARTED, phases=STEPS)
+    (wake,) = wakes_of(fold(EMPTY, history.records).events)
+    assert (wake.outcome, wake.steps) == ("ready", STEPS)
+
+
 def test_routed_only_tenants_have_no_timeline() -> None:
     tenant = read_tenant({"name": "r", "hosts": ["r.example"], "upstreams": ["http://10.0.0.1:1"]}, what="test")
     assert fold(EMPTY, [TenantRecord(tenant=tenant, desired_revision=3, observed_revision=4)]) == EMPTY
