@@ -208,7 +208,8 @@ _SEEN: Final = {
 
 def _observed_event(record: TenantRecord) -> TimelineEvent | None:
     observed = record.observed
-    if not record.observed_revision:
+    if not record.observed_revision or (observed.state is Observed.STOPPED and not observed.since):
+        # What never ran has not stopped.
         return None
     reason = observed.reason if observed.state is Observed.FAILED else None
     return TimelineEvent(

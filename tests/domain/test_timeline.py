@@ -215,6 +215,13 @@ def test_clocks_that_differ_take_no_phase_away() -> None:
     assert (wake.outcome, wake.steps) == ("ready", STEPS)
 
 
+def test_what_never_ran_has_not_stopped() -> None:
+    history = History()
+    history.revision += 1
+    history._next(observed=ObservedState(state=Observed.STOPPED), observed_revision=history.revision)  # noqa: SLF001 - so
+    assert kinds(fold(EMPTY, history.records)) == ["declared"]
+
+
 def test_routed_only_tenants_have_no_timeline() -> None:
     tenant = read_tenant({"name": "r", "hosts": ["r.example"], "upstreams": ["http://10.0.0.1:1"]}, what="test")
     assert fold(EMPTY, [TenantRecord(tenant=tenant, desired_revision=3, observed_revision=4)]) == EMPTY

@@ -130,6 +130,7 @@ async def test_killed_anywhere_nothing_is_told_twice_and_the_end_is_told(stage: 
 
 async def test_a_registry_that_refuses_timelines_delays_no_start_and_no_stop(stage: Stage) -> None:
     await stage.up()
+    await asyncio.sleep(1)
     store, commit = stage.store, stage.store.commit
 
     async def refusing(operations, guards=()):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
