@@ -321,7 +321,9 @@ class Worker:
             case AskAgain(after):
                 return after
             case Passivate(judged, silent):
-                change = await self._around.registry.passivate(self.name, judged, record.desired.wakes)
+                change = await self._around.registry.passivate(
+                    self.name, judged, record.desired.wakes, record.desired.recent_wakes
+                )
                 if change is None:
                     # Used or changed since; our copy of that is on its way.
                     self._around.meters.take_backs.inc()

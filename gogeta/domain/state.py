@@ -16,6 +16,7 @@ from pydantic import ConfigDict
 from gogeta.domain.lifecycle import Cause, Desired, Meeting, Observed, meet
 from gogeta.domain.tenant import Tenant
 from gogeta.domain.upstreams import Endpoint, Upstream
+from gogeta.domain.wake_budget import History
 
 # A newer minor writer may add fields; a reader of the same version passes over them.
 _LENIENT: Final = ConfigDict(extra="ignore")
@@ -71,6 +72,8 @@ class DesiredState:
     """How many times it was woken; the number of the present wake while it is started."""
     request_id: str = ""
     """The request that asked for the wake, as access logs have it; empty when it was not a request."""
+    recent_wakes: History = ()
+    """Wakes by visitors in the last hour, counted by the minute of the epoch: what the wake budget is decided with."""
 
 
 @dataclass(frozen=True, slots=True)

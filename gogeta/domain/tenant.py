@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, NewType, cast
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer
 
+from gogeta.domain.asleep import AsleepPaths, Choice, PerHour, Robots
 from gogeta.domain.errors import HostConflictError, InvalidInputError, Problem
 from gogeta.domain.hosts import normalise_pattern, normalise_tenant_name
 from gogeta.domain.quantities import parse_duration, parse_duration_or_never, parse_size
@@ -165,7 +166,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wake:
-    """How a visitor of a sleeping tenant is met."""
+    """How a visitor of a sleeping tenant is met, and who may wake it. What is not given is as gogeta's settings say."""
 
     __pydantic_config__ = _STRICT
 
@@ -175,6 +176,19 @@ class Wake:
     """Seconds a person's navigation is held before the page."""
     timeout: Annotated[Duration, Field(gt=0)] = 120.0
     """Seconds a program's request is held before a 503."""
+    bots: Choice | None = None
+    """``answer``: known bots and monitors are answered with 503 and do not wake it; ``wake``: they do."""
+    prefetch: Choice | None = None
+    """The same for what browsers fetch in advance."""
+    favicon: Choice | None = None
+    """``answer``: ``/favicon.ico`` is answered with 204 while it is asleep."""
+    robots: Robots | None = None
+    """``/robots.txt`` while it is asleep: ``disallow`` all, ``allow`` all, the text to send, or ``wake``."""
+    asleep_paths: AsleepPaths = ()
+    """Paths with a fixed answer while it is asleep: ``/healthz`` (200), ``{path: /ping, status: 204}``; the status
+    ``wake`` takes out one of the settings."""
+    per_hour: PerHour | None = None
+    """Most wakes by visitors in any hour; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn, TypeVar
 
-from gogeta.domain.errors import InvalidInputError, TransitionRefusedError, UnknownTenantError
+from gogeta.domain.errors import InvalidInputError, TransitionRefusedError, UnknownTenantError, WakeBudgetError
 from gogeta.domain.lifecycle import Cause, Desired, next_desired
 from gogeta.domain.state import (
     ASLEEP,
@@ -38,6 +38,7 @@ from gogeta.domain.state import (
 )
 from gogeta.domain.tenant import Tenant, TenantName, find_conflict
 from gogeta.domain.timeline import EMPTY, Timeline, WakeReport
+from gogeta.domain.wake_budget import History, milliseconds_to_wait, with_wake, within_the_hour
 from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import wall_ms
 from gogeta.registry import keys
@@ -240,14 +241,16 @@ class Registry:
         *,
         known: TenantRecord | None = None,
         renew: bool = False,
+        per_hour: int = 0,
         request_id: str = "",
     ) -> DesiredChange:
         """Change what a tenant should be, for ``cause``, by compare-and-set; only one of many callers changes it.
 
         ``known`` is the caller's own view: when it is still true, one round trip is enough. ``renew``: write it also
-        where it is that already, as a new wish: a failed start is then tried again at once. ``request_id``: the request
-        that asks, for people. Raises UnknownTenantError; TransitionRefusedError when the table does not allow it (e.g.
-        waking what an operator stopped).
+        where it is that already, as a new wish: a failed start is then tried again at once. ``per_hour``: most wakes by
+        visitors in any hour (0: no limit); those by operators, and passivations taken back, are not counted.
+        ``request_id``: the request that asks, for people. Raises UnknownTenantError; TransitionRefusedError when the
+        table does not allow it (e.g. waking what an operator stopped); WakeBudgetError when it was woken often enough.
         """
         tenant_revision, current, revision = (
             (known.revision, known.desired, known.desired_revision)
@@ -264,10 +267,21 @@ class Registry:
                 )
             if state is current.state and known is None and not renew:
                 return DesiredChange(current, revision, changed=False)
-            if state is not None and (state is not current.state or renew):
+            now = wall_ms()
+            wait = milliseconds_to_wait(current.recent_wakes, now, per_hour) if cause is Cause.REQUEST else 0
+            if wait and known is None:
+                raise WakeBudgetError(name, per_hour, wait, revision)
+            if state is not None and not wait and (state is not current.state or renew):
                 wakes = current.wakes + (state is Desired.STARTED)
+                carried = with_wake if cause is Cause.REQUEST else within_the_hour
                 desired = DesiredState(
-                    state=state, cause=cause, by=self.by, since=wall_ms(), wakes=wakes, request_id=request_id
+                    state=state,
+                    cause=cause,
+                    by=self.by,
+                    since=now,
+                    wakes=wakes,
+                    recent_wakes=carried(current.recent_wakes, now),
+                    request_id=request_id,
                 )
                 try:
                     result = await self.store.commit(
@@ -305,12 +319,22 @@ class Registry:
                 raise
             return tenant.revision, ASLEEP, entry.revision
 
-    async def passivate(self, name: str, judged: Judgement, wakes: int) -> DesiredChange | None:
+    async def passivate(
+        self, name: str, judged: Judgement, wakes: int, recent_wakes: History = ()
+    ) -> DesiredChange | None:
         """Put an idle tenant to sleep, if nothing it was judged by has changed; None when something has.
 
-        ``wakes`` is carried over from the desired state that was judged.
+        ``wakes`` and ``recent_wakes`` are carried over from the desired state that was judged.
         """
-        desired = DesiredState(state=Desired.PASSIVATED, cause=Cause.IDLE, by=self.by, since=wall_ms(), wakes=wakes)
+        now = wall_ms()
+        desired = DesiredState(
+            state=Desired.PASSIVATED,
+            cause=Cause.IDLE,
+            by=self.by,
+            since=now,
+            wakes=wakes,
+            recent_wakes=within_the_hour(recent_wakes, now),
+        )
         result = await self.store.commit(
             [Put(keys.desired_key(name), encode(desired))],
             [

@@ -45,7 +45,13 @@ class RecordingRegistry:
     """Whether it cannot be reached."""
 
     async def change_desired(
-        self, name: str, cause: Cause, *, known: TenantRecord | None = None, request_id: str = ""
+        self,
+        name: str,
+        cause: Cause,
+        *,
+        known: TenantRecord | None = None,
+        per_hour: int = 0,
+        request_id: str = "",
     ) -> DesiredChange:
         """As Registry's."""
         self.wakes.append((name, cause))
