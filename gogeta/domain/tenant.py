@@ -98,6 +98,8 @@ Environment = dict[Annotated[str, AfterValidator(_variable)], Annotated[Word, Be
 DockerName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", max_length=255)]
 """Names of containers and networks: they become parts of paths of Docker's API."""
 ImageName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_./:@-]*$", max_length=512)]
+GroupName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
+"""Names of groups of passivators: they become parts of keys."""
 UpstreamUrl = Annotated[Upstream, BeforeValidator(_upstream), PlainSerializer(upstream_url)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -228,6 +230,8 @@ class Tenant:
     ready: Ready = field(default_factory=Ready)
     wake: Wake = field(default_factory=Wake)
     limits: Limits = field(default_factory=Limits)
+    group: GroupName | None = None
+    """The group of passivators that runs it, where several with the same driver share a registry (``--group``)."""
     keep_alive: bool = True
     """Whether connections to the application serve several requests. False is for an application that must not see two
     visitors on one connection; it costs a connection a request."""

@@ -175,7 +175,7 @@ class UpstreamConnection(ResponseParsing):
     def unspoiled(self) -> bool:
         """Whether nothing has come while it was idle, not even what the loop has not told us yet.
 
-        Bytes that wait to be read would pass for the next answer, and a request sent behind the tenant's goodbye is lost.
+        Bytes that wait to be read would pass for the next answer; a request sent behind the tenant's goodbye is lost.
         """
         return not self._events.poll(0)
 

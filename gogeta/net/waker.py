@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from gogeta.domain.errors import GogetaError, TransitionRefusedError, UnknownTenantError, WakeBudgetError
-from gogeta.domain.lifecycle import Cause, Meeting
+from gogeta.domain.lifecycle import Cause, Desired, Meeting
 from gogeta.kit.backoff import Backoff
 from gogeta.registry.store import RegistryUnavailableError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gogeta.net.exchange import Exchange
     from gogeta.net.fleet import Entry
     from gogeta.net.forwarder import Proxy
-    from gogeta.registry.registry import Registry
+    from gogeta.registry.registry import DesiredChange, Registry
 
 logger = logging.getLogger(__name__)
 
@@ -57,14 +57,12 @@ class Waker:
         while entry.meeting is Meeting.WAKE and self._proxy.fleet.known(entry):
             self._asking.add(entry.name)
             try:
-                asker = entry.awaited.request_id if entry.awaited is not None and cause is Cause.REQUEST else ""
-                change = await self._registry.change_desired(
-                    entry.name,
-                    cause,
-                    known=entry.record,
-                    per_hour=self._proxy.doorkeeper.per_hour(entry),
-                    request_id=asker,
-                )
+                if entry.record.desired.state is Desired.STARTED:
+                    if cause is not Cause.REQUEST:
+                        break
+                    await self._ask_again(entry)
+                    continue
+                change = await self._ask(entry, cause)
             except WakeBudgetError as refusal:
                 wakes["over-budget"] += 1
                 logger.info("tenant %s is not woken: %s", entry.name, refusal)
@@ -96,7 +94,6 @@ class Waker:
             else:
                 self._unreachable.discard(entry.name)
                 wakes["asked" if change.changed else "joined"] += 1
-                self._proxy.awaiting.written(entry, change if change.changed and asker else None)
                 self._asking.discard(entry.name)
                 if change.changed:
                     charge = None
@@ -110,6 +107,26 @@ class Waker:
         """What was no wake is on nobody's account."""
         if charge is not None:
             self._proxy.doorkeeper.refund(charge)
+
+    async def _ask(self, entry: Entry, cause: Cause) -> DesiredChange:
+        """Change what the tenant should be; the request that asks is named."""
+        asker = entry.awaited.request_id if entry.awaited is not None and cause is Cause.REQUEST else ""
+        per_hour = self._proxy.doorkeeper.per_hour(entry)
+        change = await self._registry.change_desired(
+            entry.name, cause, known=entry.record, per_hour=per_hour, request_id=asker
+        )
+        self._proxy.awaiting.written(entry, change if change.changed and asker else None)
+        return change
+
+    async def _ask_again(self, entry: Entry) -> None:
+        """Of a tenant that was given up, a visitor's request is worth one more try, whoever asks for it."""
+        change = await self._registry.ask_again(entry.record)
+        self._proxy.awaiting.written(entry, change)
+        self._asking.discard(entry.name)
+        self._unreachable.discard(entry.name)
+        self._proxy.tally.wakes["joined" if change is None else "asked"] += 1
+        # Refused: somebody else's wish is on its way to us.
+        await self._news(entry, entry.record.desired_revision + 1 if change is None else change.revision)
 
     async def _news(self, entry: Entry, revision: int) -> None:
         """Wait until the mirror has caught up with our own change."""

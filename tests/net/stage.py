@@ -41,6 +41,9 @@ class RecordingRegistry:
     """The request id that came with each wake."""
     reports: list[Mapping[str, WakeReport]] = field(default_factory=list)
     on_wake: Callable[[str, Cause], Awaitable[DesiredChange]] | None = None
+    tries: list[str] = field(default_factory=list)
+    """Who was asked one more try for."""
+    on_try: Callable[[TenantRecord], Awaitable[DesiredChange | None]] | None = None
     away: bool = False
     """Whether it cannot be reached."""
 
@@ -59,6 +62,12 @@ class RecordingRegistry:
         self._reach()
         assert self.on_wake is not None
         return await self.on_wake(name, cause)
+
+    async def ask_again(self, record: TenantRecord) -> DesiredChange | None:
+        """As Registry's."""
+        self.tries.append(record.name)
+        self._reach()
+        return None if self.on_try is None else await self.on_try(record)
 
     async def record_accesses(self, accesses: Mapping[str, LastAccess]) -> None:
         """As Registry's."""

@@ -57,7 +57,7 @@ async def sleep(registry: Registry) -> None:
     """Passivator's idle policy."""
     record = await registry.record("acme")
     judged = Judgement(desired_revision=record.desired_revision)
-    assert await registry.passivate("acme", judged, record.desired.wakes, record.desired.recent_wakes)
+    assert await registry.passivate("acme", judged, record.desired.wakes, recent_wakes=record.desired.recent_wakes)
 
 
 async def test_visitors_wake_as_often_as_they_may_and_again_when_the_hour_is_over(store: Store, clock: Clock) -> None:
