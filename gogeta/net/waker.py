@@ -92,8 +92,6 @@ class Waker:
                     break
                 await asyncio.sleep(backoff.next())
             else:
-                self._unreachable.discard(entry.name)
-                wakes["asked" if change.changed else "joined"] += 1
                 self._asking.discard(entry.name)
                 if change.changed:
                     charge = None
@@ -115,6 +113,8 @@ class Waker:
         change = await self._registry.change_desired(
             entry.name, cause, known=entry.record, per_hour=per_hour, request_id=asker
         )
+        self._unreachable.discard(entry.name)
+        self._proxy.tally.wakes["asked" if change.changed else "joined"] += 1
         self._proxy.awaiting.written(entry, change if change.changed and asker else None)
         return change
 
