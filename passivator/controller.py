@@ -25,6 +25,7 @@ from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.registry import Registry
 from gogeta.registry.store import RegistryError, Store
 from passivator.candidacy import Candidacy
+from passivator.chronicle import Chronicle
 from passivator.core.idle import IdlePolicy
 from passivator.core.retry import RetryPolicy
 from passivator.drivers.base import (
@@ -179,6 +180,7 @@ class Controller:
                 runtime_gone=self._runtime_gone,
             )
             room = Room(around, self._occupants, min_awake=settings.room_min_awake, enabled=settings.make_room)
+            chronicle = Chronicle(around.registry, self._mirror, self._meters, mine=around.owner.owns)
             self._observer = self._new_observer(driver)
             self._workers, self._queue, self._around = {}, queue, around
             self._meters.terms.inc()
@@ -188,6 +190,7 @@ class Controller:
                     tasks.start(self._observer.run_events(), "events"),
                     tasks.start(self._observer.run_resync(), "resync"),
                     tasks.start(room.run(), "room"),
+                    tasks.start(chronicle.run(), "timelines"),
                     tasks.start(self._follow_suspects(), "suspects of before"),
                 )
             finally:

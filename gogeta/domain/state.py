@@ -82,6 +82,8 @@ class DesiredState:
     since: int = 0
     wakes: int = 0
     """How many times it was woken; the number of the present wake while it is started."""
+    request_id: str = ""
+    """The request that asked for the wake, as access logs have it; empty when it was not a request."""
     recent_wakes: History = ()
     """Wakes by visitors in the last hour, counted by the minute of the epoch: what the wake budget is decided with."""
 
@@ -135,6 +137,8 @@ class LastAccess:
     by: str = ""
     in_flight: int = 0
     """Requests and tunnels open in that proxy when it wrote."""
+    tunnels: int = 0
+    """How many of them are tunnels: WebSockets and other upgraded connections."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

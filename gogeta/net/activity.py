@@ -82,7 +82,10 @@ class Activity:
         at, by = wall_ms(), self._registry.by
         try:
             await self._registry.record_accesses(
-                {entry.name: LastAccess(at=at, by=by, in_flight=entry.in_flight) for entry in batch}
+                {
+                    entry.name: LastAccess(at=at, by=by, in_flight=entry.in_flight, tunnels=entry.tunnels)
+                    for entry in batch
+                }
             )
         except GogetaError as error:
             self._tally.access_failures += 1

@@ -29,6 +29,7 @@ from gogeta.domain.lifecycle import Cause, Desired, Meeting
 from gogeta.kit.clock import exact, wall_ms
 from gogeta.kit.tasks import Tasks
 from gogeta.net.activity import Activity
+from gogeta.net.awaiting import Awaiting
 from gogeta.net.dialing import Dialer
 from gogeta.net.doorkeeper import Doorkeeper
 from gogeta.net.fleet import Entry, Fleet
@@ -76,6 +77,7 @@ class Proxy:
         "_unlooked",
         "access_log",
         "activity",
+        "awaiting",
         "body_timeout",
         "census",
         "clock",
@@ -133,6 +135,7 @@ class Proxy:
         self.fleet = Fleet(bounds, https_only=settings.https_redirect)
         self.fleet.on_change = self.changed
         self.waker = Waker(self, registry)
+        self.awaiting = Awaiting(self, registry)
         self.doorkeeper = Doorkeeper(self, settings)
         self.activity = Activity(self.fleet, registry, self.tally, settings.access_interval)
         self.touched = self.activity.touched
@@ -241,6 +244,8 @@ class Proxy:
     def _bound(self, exchange: Exchange, entry: Entry) -> bool:
         """Put the tenant's limits on an exchange; False when it is refused by one."""
         bounds = entry.bounds
+        if entry.awaited is not None and entry.meeting is Meeting.FORWARD:
+            self.awaiting.forwarded(entry, exchange)
         if bounds.body:
             if too_large(exchange.head.length, exchange.received, bounds.body):
                 exchange.refuse(Reason.BODY_TOO_LARGE)
@@ -283,6 +288,8 @@ class Proxy:
         match decision:
             case Forward():
                 exchange.forwarded_at = now
+                if entry.awaited is not None:
+                    self.awaiting.forwarded(entry, exchange)
                 if exchange.held_since != exchange.began or timer is not None:
                     self.tally.hold_seconds.add(now - exchange.began)
                 self.forward(exchange, entry)
@@ -290,6 +297,7 @@ class Proxy:
                 self._hold(exchange, entry, seconds, wake=wake)
             case Page(wake):
                 if wake:
+                    self.awaiting.asks(entry, exchange)
                     self.waker.wake(entry, Cause.REQUEST, exchange)
                 exchange.reply(
                     starting_page(exchange.head.host.decode("ascii", "replace"), exchange.request_id.decode()),
@@ -315,6 +323,7 @@ class Proxy:
         loop = asyncio.get_running_loop()
         entry.held[exchange] = loop.call_later(seconds, self._admit_and_send, exchange)
         if wake:
+            self.awaiting.asks(entry, exchange)
             self.waker.wake(entry, Cause.REQUEST, exchange)
 
     def forward(self, exchange: Exchange, entry: Entry) -> None:
@@ -423,7 +432,7 @@ class Proxy:
         if exchange.status:
             tally.answers[exchange.status // 100] += 1
             if exchange.first_byte_at or exchange.forwarded_at:
-                first = exchange.first_byte_at or now
+                first = exchange.first_byte_at = exchange.first_byte_at or now
                 tally.first_byte_seconds.add(first - exchange.began)
                 tally.request_seconds.add(now - exchange.began)
                 if exchange.attempts:
@@ -443,8 +452,19 @@ class Proxy:
                 timer.cancel()
                 tally.held -= 1
 
+    def tunnel_begun(self, exchange: Exchange) -> None:
+        """The tenant has switched protocols."""
+        self.tally.upgrades += 1
+        if exchange.forwarded_at:
+            exchange.first_byte_at = self.clock()
+        if (entry := exchange.entry) is not None:
+            entry.tunnels += 1
+            self._note_use(exchange, entry)
+
     def tunnel_ended(self, exchange: Exchange) -> None:
         """An upgraded connection is over."""
+        if exchange.entry is not None:
+            exchange.entry.tunnels -= 1
         if not exchange.ended:
             exchange.ended = True
             exchange.status = 0

@@ -184,7 +184,7 @@ class UpstreamConnection(ResponseParsing):
         self.exchange = None
         exchange.upstream = None
         proxy = self.proxy
-        proxy.tally.upgrades += 1
+        proxy.tunnel_begun(exchange)
         tunnel = Tunnel(
             downstream.transport,
             self.transport,
