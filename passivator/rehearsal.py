@@ -22,6 +22,7 @@ from gogeta.kit.tasks import Tasks, first_of
 from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.store import RegistryUnavailableError, Store
 from passivator.core.idle import IdlePolicy, Passivate
+from passivator.core.lost import LostProxies
 from passivator.core.rehearsal import Books, Summary
 from passivator.watches import AccessWatch
 
@@ -57,7 +58,7 @@ class Rehearsal:
         self._idle_timeout = idle_timeout
         self._policy = _Listening(used=self._used)
         self._mirror = TenantMirror(store)
-        self._accesses = AccessWatch(store, self._policy)
+        self._accesses = AccessWatch(store, self._policy, LostProxies(0.0))
         self._began_ms = wall_ms()
 
     async def run(self, stop: asyncio.Event, seconds: float | None = None) -> Summary:

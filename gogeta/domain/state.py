@@ -156,6 +156,11 @@ class Member:
     """Endpoints of the container runtime it drives, where those are TCP."""
     driver: str = ""
     """The kind of driver a passivator has: tells whether anybody runs a tenant of that kind."""
+    seen: int | None = None
+    """Of a proxy: it has taken in every desired state up to this revision, and sends nothing new to tenants that are to
+    sleep or stop by it. None of one that does not tell, and is not waited for."""
+    draining: tuple[str, ...] = ()
+    """Of a proxy: tenants that are to sleep or stop by what it has seen, and that are in flight there all the same."""
     group: str = ""
     """The group that a passivator stands for election in."""
     role: str = ""

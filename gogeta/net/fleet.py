@@ -44,12 +44,14 @@ class Entry:
         "meeting",
         "name",
         "pools",
+        "quiet",
         "record",
         "suspected_at",
         "tunnels",
         "turn",
         "waking",
         "written_at",
+        "written_in_use",
     )
 
     def __init__(self, record: TenantRecord, defaults: Bounds, *, https_only: bool = False) -> None:
@@ -70,10 +72,14 @@ class Entry:
         """Requests and tunnels between here and the tenant, held ones included."""
         self.tunnels = 0
         """How many of them are tunnels."""
+        self.quiet = 0
+        """Tunnels among those in flight that are no use any more (``quiet.py``)."""
         self.turn = 0
         self.waking: asyncio.Task[None] | None = None
         self.written_at = float("-inf")
         """Loop time at which its last access was last written."""
+        self.written_in_use = 0
+        """What was in use by that."""
         self.suspected_at = float("-inf")
         self.record = record
         self.meeting: Meeting = record.meeting
@@ -86,6 +92,11 @@ class Entry:
     def __repr__(self) -> str:
         """One line for logs and tests."""
         return f"<Entry {self.name}: {self.meeting}, {self.in_flight} in flight, {len(self.held)} held>"
+
+    @property
+    def in_use(self) -> int:
+        """What keeps the tenant awake: all in flight but quiet tunnels."""
+        return self.in_flight - self.quiet
 
     def update(self, record: TenantRecord) -> list[UpstreamConnection]:
         """Take a newer record; the idle connections to close because they belong to what was before."""

@@ -35,8 +35,10 @@ from gogeta.net.doorkeeper import Doorkeeper
 from gogeta.net.fleet import Entry, Fleet
 from gogeta.net.noting import note_exchange, note_refusal
 from gogeta.net.overdue import Overdue
+from gogeta.net.quiet import QuietTunnels
 from gogeta.net.tally import Tally
 from gogeta.net.waker import Waker
+from gogeta.net.yielding import Yielding
 
 if TYPE_CHECKING:
     from gogeta.core import pages
@@ -95,6 +97,7 @@ class Proxy:
         "max_header_bytes",
         "now",
         "overdue",
+        "quiet",
         "registry",
         "request_fields",
         "request_heads",
@@ -108,6 +111,7 @@ class Proxy:
         "upstreams",
         "via",
         "waker",
+        "yielding",
     )
 
     def __init__(
@@ -138,6 +142,8 @@ class Proxy:
         self.awaiting = Awaiting(self, registry)
         self.doorkeeper = Doorkeeper(self, settings)
         self.activity = Activity(self.fleet, registry, self.tally, settings.access_interval)
+        self.yielding = Yielding()
+        self.quiet = QuietTunnels(self)
         self.touched = self.activity.touched
         self.request_fields = FieldLines(REQUEST_KINDS)
         self.response_fields = FieldLines(RESPONSE_KINDS)
@@ -465,6 +471,7 @@ class Proxy:
         """An upgraded connection is over."""
         if exchange.entry is not None:
             exchange.entry.tunnels -= 1
+        self.quiet.ended(exchange)
         if not exchange.ended:
             exchange.ended = True
             exchange.status = 0
@@ -483,13 +490,16 @@ class Proxy:
 
     def changed(self, entry: Entry) -> None:
         """A tenant's record changed, or a wake of it came to nothing: decide again for everybody who waits for it."""
-        passivated = entry.meeting is Meeting.WAKE and entry.record.desired.state is Desired.PASSIVATED
-        if passivated and entry.in_flight > len(entry.held):
-            # In use means in use: what is in flight here takes the passivation back before anything is stopped.
+        desired = entry.record.desired
+        passivated = entry.meeting is Meeting.WAKE and desired.state is Desired.PASSIVATED
+        if passivated and desired.cause is not Cause.SLEEP and entry.in_use > len(entry.held):
+            # In use means in use: what is in flight here takes the passivation back before anything is stopped. An
+            # operator's sleep waits for it instead.
             self.tally.taken_back += 1
             self.waker.wake(entry, Cause.IN_USE)
         for exchange in tuple(entry.held):
             self._admit_and_send(exchange)
+        self.yielding.noted(entry)
 
     def sweep(self) -> None:
         """Once in a while: move the clock, end what is past its deadline."""
@@ -500,6 +510,7 @@ class Proxy:
             if connection in self.connections:
                 connection.expired()
         self.overdue.sweep(now)
+        self.quiet.sweep()
 
     def _to_look_at(self) -> list[DownstreamConnection]:
         """The connections whose deadlines are compared in this sweep: all, or of many a part, so that none is left out.

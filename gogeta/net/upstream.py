@@ -193,6 +193,7 @@ class UpstreamConnection(ResponseParsing):
             websocket=exchange.head.upgrade.lower() == b"websocket",
         )
         self._tunnel = tunnel
+        proxy.quiet.opened(exchange)
         self.reading.release(Hold.PEER)
         if rest:
             tunnel.forward(self.transport, rest)

@@ -26,6 +26,8 @@ TIMELINE: Final = ROOT + "timeline/"
 """What happened to each tenant lately: written by the passivator that runs it, watched by nobody."""
 WAKES: Final = ROOT + "wakes/"
 """What the proxy that asked for a tenant's last wake saw of it: written by that proxy, once a wake."""
+VETOES: Final = ROOT + "vetoes/"
+"""Why passivator keeps a tenant awake whose idle timeout is over; for whoever explains it."""
 GENERATION: Final = ROOT + "generation"
 """Written with every change of declarations and compared before it: two applies at once cannot both claim a host."""
 
@@ -48,6 +50,11 @@ def observed_key(name: str) -> str:
 def access_key(name: str) -> str:
     """The key of its last access."""
     return ACCESS + name
+
+
+def veto_key(name: str) -> str:
+    """The key of what keeps it awake beyond its idle timeout."""
+    return VETOES + name
 
 
 def suspect_key(name: str) -> str:

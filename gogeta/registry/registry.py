@@ -9,6 +9,7 @@ Every write to the registry goes through here, so this file is the list of all w
 - timelines: ``write_timelines``, by the passivator that runs the tenant, by compare-and-set;
 - reports of wakes: ``report_wakes``, by the proxy that asked for the wake;
 - hints that a tenant does not answer: ``suspect`` by proxies, ``clear_suspect`` by passivator;
+- vetoes, for those who explain: ``note_vetoes``, by passivator alone;
 - members: ``announce``, each process its own key, under a lease;
 - leaders: ``lead.stand``, passivators alone, one key for each group, under a lease (``lead.py``).
 
@@ -40,8 +41,9 @@ from gogeta.domain.state import (
 from gogeta.domain.tenant import Tenant, TenantName, find_conflict
 from gogeta.domain.timeline import EMPTY, Timeline, WakeReport
 from gogeta.domain.wake_budget import History, milliseconds_to_wait, with_wake, within_the_hour
+from gogeta.domain.wakefulness import AwakeReason, Vetoes
 from gogeta.kit.backoff import Backoff
-from gogeta.kit.clock import wall_ms
+from gogeta.kit.clock import monotonic, wall_ms
 from gogeta.kit.tasks import first_of
 from gogeta.registry import keys
 from gogeta.registry.codec import decode, encode
@@ -55,6 +57,7 @@ from gogeta.registry.store import (
     Listing,
     Put,
     RegistryError,
+    RegistryRefusedError,
     RegistryUnavailableError,
     Store,
 )
@@ -219,6 +222,7 @@ class Registry:
                         Delete(keys.access_key(name)),
                         Delete(keys.timeline_key(name)),
                         Delete(keys.wake_key(name)),
+                        Delete(keys.veto_key(name)),
                         Put(keys.GENERATION, self.by.encode()),
                     ],
                     [
@@ -235,6 +239,29 @@ class Registry:
             if result.happened:
                 return
         raise RegistryError("others kept changing tenants at the same time", hint="try again in a moment")
+
+    async def destroy(self, name: str, tenant_revision: int, judged: Judgement) -> bool:
+        """Remove a tenant that nobody used, as ``remove`` does, if nothing it was judged by has changed; else False.
+
+        Raises RegistryUnavailableError: then it may have happened. Judged anew, it is found gone or is removed.
+        """
+        generation = await self.store.get(keys.GENERATION)
+        result = await self.store.commit(
+            [
+                Delete(keys.tenant_key(name)),
+                Delete(keys.desired_key(name)),
+                Delete(keys.access_key(name)),
+                Delete(keys.veto_key(name)),
+                Put(keys.GENERATION, self.by.encode()),
+            ],
+            [
+                Guard(keys.GENERATION, generation.revision if generation else 0),
+                Guard(keys.tenant_key(name), tenant_revision),
+                Guard(keys.desired_key(name), judged.desired_revision),
+                Guard(keys.access_key(name), judged.access_revision),
+            ],
+        )
+        return result.happened
 
     async def change_desired(
         self,
@@ -438,6 +465,7 @@ class Registry:
                 Delete(keys.suspect_key(name)),
                 Delete(keys.timeline_key(name)),
                 Delete(keys.wake_key(name)),
+                Delete(keys.veto_key(name)),
             ],
             [Guard(keys.tenant_key(name), 0)],
         )
@@ -496,6 +524,23 @@ class Registry:
             logger.warning("passed over %s", error)
             return None, entry.revision
 
+    async def note_vetoes(self, name: str, reasons: tuple[AwakeReason, ...]) -> None:
+        """Write what keeps a tenant awake beyond its idle timeout; without reasons the key goes. The latest counts."""
+        key = keys.veto_key(name)
+        vetoes = Vetoes(reasons=reasons, at=wall_ms(), by=self.by)
+        await self.store.commit([Put(key, encode(vetoes)) if reasons else Delete(key)])
+
+    async def vetoes(self, name: str) -> Vetoes:
+        """What keeps a tenant awake beyond its idle timeout, as passivator wrote last; what cannot be read is none."""
+        entry = await self.store.get(keys.veto_key(name))
+        if entry is None:
+            return Vetoes()
+        try:
+            return decode(Vetoes, entry.value, what=entry.key)
+        except InvalidInputError as error:
+            logger.warning("passed over %s", error)
+            return Vetoes()
+
     async def members(self) -> tuple[Member, ...]:
         """The live processes of ours. Unreadable ones are left out."""
         return tuple(
@@ -509,27 +554,33 @@ class Registry:
 
         A function is asked for what to list each time, and at once when ``changed`` is set.
         """
-        backoff, changed, written = Backoff(), changed or asyncio.Event(), b""
+        backoff, changed = Backoff(), changed or asyncio.Event()
         lease: int | None = None
+        written, renew_at = b"", 0.0
         try:
             while True:
                 changed.clear()
                 now = member() if callable(member) else member
                 key, value = keys.member_key(now.kind, now.id), encode(now)
                 try:
-                    if lease is None or not await self.store.keep_alive(lease):
-                        lease = None
+                    if lease is not None and monotonic() >= renew_at:
+                        lease = lease if await self.store.keep_alive(lease) else None
+                        renew_at = monotonic() + ttl / 3
+                    if lease is None:
                         granted = await self.store.grant(ttl)
                         await self.store.commit([Put(key, value, granted)])
                         # Only now: a lease that no key hangs on would be prolonged for ever.
-                        lease, written = granted, value
+                        lease, written, renew_at = granted, value, monotonic() + ttl / 3
                     elif value != written:
                         await self.store.commit([Put(key, value, lease)])
                         written = value
                     backoff.reset()
-                    delay = ttl / 3
+                    delay = max(renew_at - monotonic(), 0.001)
                 except RegistryError as error:
                     logger.debug("cannot announce %s: %s", key, error)
+                    if isinstance(error, RegistryRefusedError):
+                        # The lease has ended: another one takes the key over.
+                        lease = None
                     delay = backoff.next()
                 await first_of(changed, timeout=delay)
         finally:

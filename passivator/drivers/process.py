@@ -31,6 +31,7 @@ from passivator.drivers.base import (
     Status,
     StopFailedError,
 )
+from passivator.drivers.guardian import processor_seconds
 from passivator.drivers.guarding import CannotRun, Guard, Kept, Order
 from passivator.drivers.hints import Hints
 from passivator.drivers.local_memory import available_memory
@@ -200,6 +201,13 @@ class ProcessDriver:
             raise StopFailedError(f"{tenant.name} does not run, so it cannot be paused")
         await start.kept.freeze(frozen=True)
         return start.runtime()
+
+    async def cpu_seconds(self, tenant: Tenant) -> float | None:
+        """As the contract has it, of everything below its keeper."""
+        start = self._starts.get(tenant.name)
+        if start is None or start.kept.ended or start.kept.pid is None:
+            return None
+        return await asyncio.to_thread(processor_seconds, start.kept.pid)
 
     async def remove(self, name: TenantName) -> None:
         """As the contract has it; its output is removed too."""

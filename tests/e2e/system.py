@@ -133,8 +133,9 @@ class System:
         ready: str = "{}",
         port: int = 8000,
         docker: str | None = None,
+        more: str = "",
     ) -> None:
-        """Add a tenant that runs the application, or what `docker` says instead, to the file."""
+        """Add a tenant that runs the application, or what `docker` says instead; `more` are further lines."""
         if self.docker is None:
             env = f'{{DELAY: "{delay}", TENANT: {name}}}'
             runs = f"process: {{command: [{sys.executable}, {APPLICATION}], env: {env}}}"
@@ -153,6 +154,7 @@ class System:
     stop_grace: 3s
     wake: {wake}
     ready: {ready}
+    {more}
 """
 
     def write_tenants(self) -> Path:

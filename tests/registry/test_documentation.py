@@ -10,6 +10,7 @@ from gogeta.domain.lifecycle import Cause, Observed
 from gogeta.domain.state import DesiredState, LastAccess, Leader, Member, ObservedState, Suspicion
 from gogeta.domain.tenant import Tenant, read_tenant
 from gogeta.domain.timeline import Timeline, WakeReport, fold
+from gogeta.domain.wakefulness import Vetoes
 from gogeta.registry import keys
 from gogeta.registry.codec import decode, encode
 from gogeta.registry.explaining import explained
@@ -32,6 +33,7 @@ KINDS: dict[str, type[object]] = {
     keys.MEMBERS: Member,
     keys.TIMELINE: Timeline,
     keys.WAKES: WakeReport,
+    keys.VETOES: Vetoes,
     keys.LEADERS: Leader,
 }
 GRANTS = re.findall(r"^etcdctl role grant-permission (\w+) (\w+) --prefix=true (\S+)$", PAGE, re.MULTILINE)
