@@ -22,6 +22,7 @@ from gogeta.kit.clock import monotonic, wall_ms
 from gogeta.registry.store import RegistryError
 from passivator.core import plan as act
 from passivator.core.idle import AskAgain, NeverSleeps, Passivate
+from passivator.core.past import past_starts, place_told_again
 from passivator.core.plan import StopCause, View, plan
 from passivator.core.retry import Retry
 from passivator.drivers.base import (
@@ -211,8 +212,10 @@ class Worker:
             self._queued_since = now
         if not around.queue.enter(self.name, self.poke):
             ahead = around.queue.ahead_of(self.name)
-            self._note(record, event, phase=f"waiting for its turn, {ahead} before it", instance="", phases=())
-            return UNTIL_POKED
+            phase = f"waiting for its turn, {ahead} before it"
+            self._note(record, event, phase=phase, ahead=ahead, instance="", phases=())
+            # Its turn pokes us; till then its place is told anew once in a while.
+            return place_told_again(ahead)
         queued = Phase("queued", _ms(monotonic() - self._queued_since))
         self._note(record, event, phase="starting", instance="", phases=(queued,), reason=self.observed.reason)
         if self.recorder.revision == 0 or self.recorder.written.endpoints:
@@ -264,7 +267,16 @@ class Worker:
         around, now = self._around, monotonic()
         begun = self._readiness.began + sum(phase.ms for phase in self._phases if phase.name == "started") / 1000
         phases = (*self._phases, Phase("ready", _ms(now - begun)))
-        self._note(record, Event.READY, urgent=True, endpoints=endpoints, instance=self._attempt, phases=phases)
+        past = past_starts(self.observed.past_starts, phases)
+        self._note(
+            record,
+            Event.READY,
+            urgent=True,
+            endpoints=endpoints,
+            instance=self._attempt,
+            phases=phases,
+            past_starts=past,
+        )
         for phase in phases:
             around.meters.start_seconds.labels(phase.name).observe(phase.ms / 1000)
         around.meters.start_seconds.labels("total").observe(sum(phase.ms for phase in phases) / 1000)

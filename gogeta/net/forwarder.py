@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from gogeta.core.access_record import Ending
 from gogeta.core.admission import Forward, Hold, Page, Refuse, admit
+from gogeta.core.progress import Again, again
 from gogeta.core.census import Census
 from gogeta.core.field_lines import FieldLines
 from gogeta.core.fields import REQUEST_KINDS, RESPONSE_KINDS
 from gogeta.core.limits import Bounds, too_large
 from gogeta.core.memory import Memory
-from gogeta.core.pages import starting_page
+from gogeta.core.pages import REFRESH_SECONDS, SLOW_REFRESH_SECONDS, starting_page
 from gogeta.core.refusal import Reason
 from gogeta.core.secure_only import HTTPS_PORT, to_https
 from gogeta.core.via import via_fields
@@ -31,7 +32,9 @@ from gogeta.net.dialing import Dialer
 from gogeta.net.fleet import Entry, Fleet
 from gogeta.net.noting import note_exchange, note_refusal
 from gogeta.net.overdue import Overdue
+from gogeta.net.progress_streams import ProgressStreams
 from gogeta.net.tally import Tally
+from gogeta.net.theming import Theming
 from gogeta.net.waker import Waker
 
 if TYPE_CHECKING:
@@ -85,6 +88,7 @@ class Proxy:
         "max_header_bytes",
         "now",
         "overdue",
+        "progress",
         "registry",
         "request_fields",
         "request_heads",
@@ -94,6 +98,7 @@ class Proxy:
         "settings",
         "tally",
         "tasks",
+        "theming",
         "upstreams",
         "via",
         "waker",
@@ -106,8 +111,11 @@ class Proxy:
         forbidden: Forbidden,
         tasks: Tasks,
         access_log: AccessLog | None = None,
+        theming: Theming | None = None,
     ) -> None:
         """``tasks`` is where background work runs; ``forbidden``: addresses that no upstream may have.
+
+        ``theming``: how pages look; as they come when not given.
 
         ``access_log`` is where exchanges are noted, if anywhere; it is started and closed by whoever made it.
         """
@@ -136,6 +144,8 @@ class Proxy:
         self.dialer = Dialer(self, forbidden)
         self.access_log = access_log
         self.overdue = Overdue(settings)
+        self.theming = theming or Theming(None)
+        self.progress = ProgressStreams(self)
         self.census = Census(settings.max_connections_per_address, settings.trusted_proxies)
         self.connections: set[DownstreamConnection] = set()
         self._unlooked: list[DownstreamConnection] = []
@@ -191,6 +201,9 @@ class Proxy:
         entry = self.fleet.by_host.get(head.host) or self._find(exchange)
         if entry is None or (entry.https_only and self._redirect(exchange)):
             return
+        awake = entry.meeting is Meeting.FORWARD
+        if not awake and self.progress.takes(exchange, entry):
+            return
         exchange.entry = entry
         entry.in_flight += 1
         self.activity.touch(entry)
@@ -202,7 +215,7 @@ class Proxy:
                 # RFC 9112 section 9.6: who will not use the connection again says so.
                 forwarding += b"Connection: close\r\n"
         exchange.serialised = head.serialise(exchange.method, exchange.target, forwarding, exchange.request_id)
-        if entry.meeting is Meeting.FORWARD:
+        if awake:
             self.forward(exchange, entry)
         else:
             self.admit(exchange)
@@ -277,15 +290,40 @@ class Proxy:
             case Page(wake):
                 if wake:
                     self.waker.wake(entry, Cause.REQUEST)
-                exchange.reply(
-                    starting_page(exchange.head.host.decode("ascii", "replace"), exchange.request_id.decode()),
-                    Reason.WAKING,
-                )
+                self._show_start(exchange, entry)
             case Refuse(reason):
-                unreachable = reason is Reason.WAKE_TIMEOUT and self.waker.unreachable(entry)
-                exchange.refuse(Reason.REGISTRY if unreachable else reason)
+                self._refuse(exchange, entry, reason)
             case _:
                 assert_never(decision)
+
+    def _show_start(self, exchange: Exchange, entry: Entry) -> None:
+        """Answer a person with the starting page."""
+        policy, head = entry.record.tenant.wake, exchange.head
+        held = policy.mode == "auto" and policy.hold >= REFRESH_SECONDS / 2
+        page = starting_page(
+            head.host.decode("ascii", "replace"),
+            exchange.request_id.decode(),
+            self.progress.of(entry),
+            theme=self.theming.theme,
+            refresh=REFRESH_SECONDS if held else SLOW_REFRESH_SECONDS,
+            framed=head.framed,
+        )
+        exchange.reply(page, Reason.WAKING)
+
+    def _refuse(self, exchange: Exchange, entry: Entry, reason: Reason) -> None:
+        """Refuse what met a tenant that is not up, and say when asking again makes sense."""
+        if reason is Reason.WAKE_TIMEOUT and self.waker.unreachable(entry):
+            exchange.refuse(Reason.REGISTRY)
+        elif reason is Reason.FAILED:
+            exchange.refuse(reason, again=self.tried_again(entry))
+        elif reason in (Reason.WAKE_TIMEOUT, Reason.HELD):
+            exchange.refuse(reason, retry_after=self.progress.of(entry).retry_after)
+        else:
+            exchange.refuse(reason)
+
+    def tried_again(self, entry: Entry) -> Again:
+        """Whether and when a tenant that could not be started is tried again."""
+        return again(entry.record.observed.reason, wall_ms())
 
     def _admit_and_send(self, exchange: Exchange) -> None:
         """Decide from outside the visitor's parser, which would send by itself what it has fed."""
@@ -294,7 +332,7 @@ class Proxy:
 
     def _hold(self, exchange: Exchange, entry: Entry, seconds: float, *, wake: bool) -> None:
         if self.tally.held >= self.settings.max_held or len(entry.held) >= self.settings.max_held_per_tenant:
-            exchange.refuse(Reason.HELD)
+            self._refuse(exchange, entry, Reason.HELD)
             return
         self.tally.held += 1
         self.tally.holds += 1
@@ -424,6 +462,8 @@ class Proxy:
             if entry.held and (timer := entry.held.pop(exchange, None)) is not None:
                 timer.cancel()
                 tally.held -= 1
+        else:
+            self.progress.ended(exchange)
 
     def tunnel_ended(self, exchange: Exchange) -> None:
         """An upgraded connection is over."""
@@ -451,6 +491,7 @@ class Proxy:
             self.waker.wake(entry, Cause.IN_USE)
         for exchange in tuple(entry.held):
             self._admit_and_send(exchange)
+        self.progress.changed(entry)
 
     def sweep(self) -> None:
         """Once in a while: move the clock, end what is past its deadline."""

@@ -67,6 +67,8 @@ class Tally:
     """From the head read to the first byte of the final answer, for the same."""
     wakes: Counter[str] = field(default_factory=Counter)
     """Wakes asked of the registry, by result: ``asked``, ``joined``, ``refused``, ``unavailable``."""
+    progress_streams: int = 0
+    """Streams of progress that starting pages have opened so far."""
     taken_back: int = 0
     """Passivations that were taken back because the tenant was in use here."""
     access_writes: int = 0
