@@ -88,7 +88,15 @@ ERROR: Final = f"""{_TOP}<body><main>
 
 _STEPS: Final = frozenset(f"{step}_{part}" for step in ("queued", "started", "ready") for part in ("state", "time"))
 STARTING_PLACEHOLDERS: Final = _STEPS | {
-    "heading", "host", "text", "outlook", "stage", "ahead", "percent", "request_id", "retry_after"
+    "heading",
+    "host",
+    "text",
+    "outlook",
+    "stage",
+    "ahead",
+    "percent",
+    "request_id",
+    "retry_after",
 }
 ERROR_PLACEHOLDERS: Final = frozenset({"heading", "text", "outlook", "status", "code", "request_id", "retry_after"})
 

@@ -112,7 +112,7 @@ BUILT_IN: Final = Theme(
 _SCRIPT_HASH: Final = hashed(SCRIPT)
 
 
-def starting_page(  # noqa: PLR0913 - what one page says
+def starting_page(
     title: str,
     request_id: str,
     progress: Progress,
@@ -146,7 +146,7 @@ def starting_page(  # noqa: PLR0913 - what one page says
     return _page(503, theme.starting, values, head, policy, progress.retry_after)
 
 
-def error_page(  # noqa: PLR0913 - what one page says
+def error_page(
     reason: Reason,
     request_id: str,
     *,
@@ -207,9 +207,7 @@ def moved(location: str) -> Page:
     return Page(STATUS[Reason.HTTPS].value, fields, f"{heading}. {text}\n".encode())
 
 
-def problem(
-    reason: Reason, request_id: str, *, again: Again | None = None, retry_after: int | None = None
-) -> Page:
+def problem(reason: Reason, request_id: str, *, again: Again | None = None, retry_after: int | None = None) -> Page:
     """The same for a program, as problem+json; ``code`` is the stable name to act upon."""
     heading, text = _TEXTS[reason]
     status = STATUS[reason].value
@@ -266,7 +264,7 @@ def _refresh(seconds: int) -> str:
     return f'<meta http-equiv="refresh" content="{seconds}">'
 
 
-def _page(  # noqa: PLR0913 - the parts of one page
+def _page(
     status: int, template: Template, values: dict[str, str], head: str, policy: str, retry_after: int | None
 ) -> Page:
     fields = (

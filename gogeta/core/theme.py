@@ -22,9 +22,13 @@ MAX_BYTES: Final = 256 * 1024
 
 _PLACEHOLDER: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _NAME: Final = re.compile(r"[a-z_]+").fullmatch
-_HARMLESS: Final = re.compile(r"(?:value|max|title|alt|content|class|lang|datetime|aria-[a-z-]+|data-[a-z-]+)").fullmatch
+_HARMLESS: Final = re.compile(
+    r"(?:value|max|title|alt|content|class|lang|datetime|aria-[a-z-]+|data-[a-z-]+)"
+).fullmatch
 """Attributes in which escaped text is text and nothing else."""
-_LOADING: Final = frozenset({"src", "href", "srcset", "poster", "background", "data", "action", "formaction", "xlink:href"})
+_LOADING: Final = frozenset(
+    {"src", "href", "srcset", "poster", "background", "data", "action", "formaction", "xlink:href"}
+)
 _HASHED: Final = frozenset({"style", "script"})
 _REFUSED: Final = frozenset({"base", "embed", "form", "frame", "frameset", "iframe", "object", "link"})
 """Elements that the policy makes useless, or that lead a visitor away from the page he waits for."""
@@ -175,8 +179,13 @@ class _Judge(HTMLParser):
     def _within_tag(self, raw: str) -> None:
         """Placeholders within a tag: only in quotes, only of an attribute that is text."""
         for match in _PLACEHOLDER.finditer(raw):
-            before = re.fullmatch(r"<[^\s>/]+(?:\s+[^\s=>\"']+(?:\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'>]+))?)*"
-                                  r"\s+([^\s=>\"']+)\s*=\s*(?:\"[^\"]*|'[^']*)", raw[: match.start()])
+            before = re.fullmatch(
+                r"<[^\s>/]+(?:\s+[^\s=>\"']+(?:\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'>]+))?)*"
+                r"\s+([^\s=>\"']+)\s*=\s*(?:\"[^\"]*|'[^']*)",
+                raw[: match.start()],
+            )
             if before is None or not _HARMLESS(before[1].lower()):
-                self._problem(f"{match[0][:40]} may not stand here: only in text, or in quotes in an attribute that is "
-                              "text (value, title, alt, class, aria-*, data-*)")
+                self._problem(
+                    f"{match[0][:40]} may not stand here: only in text, or in quotes in an attribute that is "
+                    "text (value, title, alt, class, aria-*, data-*)"
+                )

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from gogeta.core.access_record import Ending
 from gogeta.core.admission import Forward, Hold, Page, Refuse, admit
-from gogeta.core.progress import Again, again
 from gogeta.core.census import Census
 from gogeta.core.field_lines import FieldLines
 from gogeta.core.fields import REQUEST_KINDS, RESPONSE_KINDS
 from gogeta.core.limits import Bounds, too_large
 from gogeta.core.memory import Memory
 from gogeta.core.pages import REFRESH_SECONDS, SLOW_REFRESH_SECONDS, starting_page
+from gogeta.core.progress import Again, again
 from gogeta.core.refusal import Reason
 from gogeta.core.secure_only import HTTPS_PORT, to_https
 from gogeta.core.via import via_fields

@@ -62,6 +62,8 @@ class ProgressStreams:
         """For each tenant that starts: since when by its record, and by our own clock."""
         self._beating: asyncio.Task[None] | None = None
         self._closed = False
+        # What says nothing for the longest pause in a body is cut.
+        self._kept_alive = max(1, min(_KEPT_ALIVE, int(proxy.body_timeout / 3)))
 
     def __len__(self) -> int:
         """How many are open."""
@@ -125,6 +127,8 @@ class ProgressStreams:
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
             b"X-Content-Type-Options: nosniff\r\nX-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n"
         )
+        if not exchange.head.keep_alive:
+            head += b"Connection: close\r\n"
         exchange.write(head + proxy.date + b"\r\n" + _chunk(f"retry: {_RECONNECT_MS}\n\n"))
         if not self._over(audience, (exchange,)):
             audience.last = self.of(entry).data()
@@ -161,7 +165,7 @@ class ProgressStreams:
         if self._over(audience, tuple(audience.streams)):
             return
         data = self.of(audience.entry).data()
-        if data == audience.last and audience.quiet < _KEPT_ALIVE:
+        if data == audience.last and audience.quiet < self._kept_alive:
             return
         audience.last, audience.quiet = data, 0
         for exchange in tuple(audience.streams):

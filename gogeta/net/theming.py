@@ -38,10 +38,14 @@ class Theming:
         self.failures = 0
         """Changes that could not be taken in."""
         self._taken: Stamps = ()
+        """What the theme was made of."""
         self._seen: Stamps = ()
+        self._tried: Stamps = ()
+        self._complained = ""
+        """What was wrong with the folder last, so that it is told once."""
         if folder is not None:
-            self._taken = self._seen = self._stamps()
-            self.theme = self._read()
+            self._seen = self._tried = self._stamps()
+            self._take(self._tried)
 
     @classmethod
     def of(cls, settings: ServeSettings) -> Theming:
@@ -62,28 +66,31 @@ class Theming:
         """Look once, and take in what has changed and stands still."""
         try:
             stamps = self._stamps()
-            if stamps == self._taken or stamps != self._seen:
+            self._complained = ""
+            if stamps != self._seen:
                 self._seen = stamps
                 return
-            self._taken = stamps
-            self.theme = self._read()
+            if stamps == self._tried:
+                return
+            self._tried = stamps
+            self._take(stamps)
         except ThemeError as error:
-            if self._seen is not _BROKEN:
+            if str(error) != self._complained:
+                self._complained = str(error)
                 self.failures += 1
                 logger.error("--pages: %s; pages stay as they were", error)  # noqa: TRY400 - an expected trouble
-            if not self._reachable():
-                # Told once; when it is back it is looked at as something new.
-                self._seen = self._taken = _BROKEN
         else:
             logger.info("pages: %s", self)
+
+    def _take(self, stamps: Stamps) -> None:
+        """Read the pages that are there."""
+        self.theme = self._read([name for name, *_ in stamps])
+        self._taken = stamps
 
     def __str__(self) -> str:
         """Which pages are the theme's, for people."""
         own = [name for name, *_ in self._taken]
         return f"{' and '.join(own)} from {self._folder}" if own else "as they come"
-
-    def _reachable(self) -> bool:
-        return self._folder is not None and self._folder.is_dir()
 
     def _stamps(self) -> Stamps:
         """What is there. Raises ThemeError when the folder cannot be used, or has a page that nobody asks for."""
@@ -101,10 +108,10 @@ class Theming:
             raise ThemeError(f"{error.filename or self._folder}: {error.strerror}") from error
         return tuple(found)
 
-    def _read(self) -> Theme:
+    def _read(self, names: list[str]) -> Theme:
         templates: dict[str, Template] = {}
         problems = []
-        for name, *_ in self._taken:
+        for name in names:
             try:
                 templates[name] = self._template(name)
             except ThemeError as error:
@@ -132,7 +139,3 @@ class Theming:
             line = data.count(b"\n", 0, error.start) + 1
             raise ThemeError(f"{path}, line {line}: it is not UTF-8") from error
         return read_template(source, PLACEHOLDERS[name], what=str(path))
-
-
-_BROKEN: Final[Stamps] = (("", 0, 0, 0),)
-"""Of a folder that could not be looked at."""

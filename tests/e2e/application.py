@@ -5,6 +5,7 @@ Runs as a local process and in a container. Environment: PORT, HOST, DELAY (seco
 
 import asyncio
 import hashlib
+import html
 import os
 import time
 import uuid
@@ -16,7 +17,8 @@ INSTANCE = uuid.uuid4().hex
 
 async def _page(request: web.Request) -> web.Response:
     head = "<!doctype html><title>Application</title><link rel=icon href=data:,>"
-    text = f"{head}<h1>The application answers</h1><p>{INSTANCE}</p>"
+    asked = html.escape(request.raw_path)
+    text = f"{head}<h1>The application answers</h1><p>Asked for {asked}</p><p>{INSTANCE}</p>"
     return web.Response(text=text, content_type="text/html", headers={"X-Instance": INSTANCE})
 
 
@@ -49,7 +51,13 @@ def main() -> None:
     time.sleep(float(os.environ.get("DELAY", "0")))
     app = web.Application(client_max_size=64 << 20)
     app.add_routes(
-        [web.get("/", _page), web.post("/digest", _digest), web.get("/slow", _slow), web.get("/echo", _echo)]
+        [
+            web.get("/", _page),
+            web.get("/orders/{number}", _page),
+            web.post("/digest", _digest),
+            web.get("/slow", _slow),
+            web.get("/echo", _echo),
+        ]
     )
     host, port = os.environ.get("HOST", "127.0.0.1"), int(os.environ["PORT"])
     web.run_app(app, host=host, port=port, print=None, shutdown_timeout=1.0)

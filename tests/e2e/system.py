@@ -108,9 +108,13 @@ class System:
         """Run a command of `gogeta` on this registry to its end."""
         return self._processes.run("gogeta", *arguments, "--registry", self.registry, cwd=self.folder, timeout=timeout)
 
-    def declare(self, name: str, *, idle: str = "2s", delay: float = 0.0, wake: str = "{}", port: int = 8000) -> None:
-        """Add a tenant that runs the application to the file."""
-        if self.docker is None:
+    def declare(
+        self, name: str, *, idle: str = "2s", delay: float = 0.0, wake: str = "{}", port: int = 8000, command: str = ""
+    ) -> None:
+        """Add a tenant that runs the application to the file; `command` is another local one, as YAML."""
+        if command:
+            runs = f"process: {{command: {command}}}"
+        elif self.docker is None:
             env = f'{{DELAY: "{delay}", TENANT: {name}}}'
             runs = f"process: {{command: [{sys.executable}, {APPLICATION}], env: {env}}}"
         else:
