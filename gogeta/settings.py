@@ -376,7 +376,7 @@ class ServeSettings(RegistrySettings):
     )
     max_progress_streams: int = option(
         1_000,
-        help="Most starting pages that follow a start live, in each worker; more get 503 and ask again once in a while.",
+        help="Most starting pages that follow a start live, in each worker; more ask again once in a while.",
         parse=whole(0),
         metavar="N",
         section="Limits",
@@ -458,8 +458,7 @@ class ServeSettings(RegistrySettings):
     )
     pages: str = option(
         "",
-        help="Folder with a theme for our pages: starting.html, error.html, or both. Empty for our own. Read again when "
-        "it changes.",
+        help="Folder with a theme for our pages: starting.html, error.html, or both. Read again when it changes.",
         parse=text,
         metavar="DIR",
         section="Pages",

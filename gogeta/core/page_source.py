@@ -70,7 +70,7 @@ STARTING: Final = f"""{_TOP}<body><main>
 <div class="bar" role="progressbar" aria-label="Progress" data-gogeta="bar"><i></i></div>
 <p class="outlook" data-gogeta="outlook">{{{{outlook}}}}</p>
 <ol>
-<li data-gogeta="queued" data-state="{{{{queued_state}}}}">Its turn<span>{{{{queued_time}}}}</span></li>
+<li data-gogeta="queued" data-state="{{{{queued_state}}}}">Waiting for its turn<span>{{{{queued_time}}}}</span></li>
 <li data-gogeta="started" data-state="{{{{started_state}}}}">Starting<span>{{{{started_time}}}}</span></li>
 <li data-gogeta="ready" data-state="{{{{ready_state}}}}">Getting ready<span>{{{{ready_time}}}}</span></li>
 </ol>
@@ -105,6 +105,7 @@ SCRIPT: Final = """
   "use strict";
   const SILENCE = 20000;
   const kinds = ["progress", "ready", "failed", "again"];
+  const me = Math.random();
   let source = null, leaving = false, heard = Date.now(), latest = null;
   const tabs = window.BroadcastChannel ? new BroadcastChannel("gogeta-progress") : null;
 
@@ -163,14 +164,14 @@ SCRIPT: Final = """
     source = new EventSource("PATH");
     for (const kind of kinds) {
       source.addEventListener(kind, (event) => {
-        latest = {kind, text: event.data};
+        latest = {kind, text: event.data, from: me};
         if (tabs) tabs.postMessage(latest);
         take(kind, event.data);
       });
     }
     // Closed for good: the application answers by now, or there are too many listeners. Asking again tells.
-    source.onerror = () => {
-      if (source.readyState === EventSource.CLOSED) setTimeout(leaveWhenSeen, 500 + Math.random() * 1500);
+    source.onerror = ({target}) => {
+      if (target.readyState === EventSource.CLOSED) setTimeout(leaveWhenSeen, 500 + Math.random() * 1500);
     };
   };
 
@@ -179,13 +180,20 @@ SCRIPT: Final = """
   if (tabs) {
     tabs.onmessage = ({data}) => {
       if (data.kind === "ask") { if (source && latest) tabs.postMessage(latest); }
-      else if (data.kind === "bye") setTimeout(() => { if (Date.now() - heard > 400) listen(); }, 500 + Math.random() * 500);
-      else if (kinds.includes(data.kind)) take(data.kind, data.text);
+      else if (data.kind === "bye") {
+        const before = heard;
+        setTimeout(() => { if (heard === before) listen(); }, Math.random() * 500);
+      }
+      else if (kinds.includes(data.kind)) {
+        // Two that began to listen at the same time: one is enough.
+        if (source && data.from < me) { source.close(); source = null; }
+        take(data.kind, data.text);
+      }
     };
     addEventListener("pagehide", () => { if (source) tabs.postMessage({kind: "bye"}); });
     const asked = heard;
     tabs.postMessage({kind: "ask"});
-    setTimeout(() => { if (heard === asked) listen(); }, 150);
+    setTimeout(() => { if (heard === asked) listen(); }, 50 + Math.random() * 250);
   } else listen();
   setInterval(() => {
     if (Date.now() - heard < SILENCE) return;

@@ -2,8 +2,8 @@
 
 A person's browser gets a page, a program gets ``application/problem+json`` (RFC 9457); both carry the request id and
 nothing of what is inside; a caller that speaks gRPC gets a status it understands. Pages are self-contained, escape
-everything, and forbid themselves everything else by their Content-Security-Policy. They are never cached: the same URL is
-the application's a moment later. Only the starting page has a script, and works as well without it.
+everything, and forbid themselves everything else by their Content-Security-Policy. They are never cached: the same URL
+is the application's a moment later. Only the starting page has a script, and works as well without it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How far a tenant's start is, and when it is likely to be done: what a waiting visitor is told. Pure.
 
-Everything follows from the tenant's record and from how long its start has been seen to run. An estimate is made of this
-tenant's own past starts alone; where there are none, or this one takes longer than they did, that is what is said. No
-text here says anything of what is inside: no image, no address, no reason of a failure.
+Everything follows from the tenant's record and from how long its start has been seen to run. An estimate is made of
+this tenant's own past starts alone; where there are none, or this one takes longer than they did, that is what is said.
+No text here says anything of what is inside: no image, no address, no reason of a failure.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Stage(StrEnum):
     STOPPING = "stopping"
     """It was on its way down and has to get there before it can start."""
     QUEUED = "queued"
-    """Others start before it."""
+    """Others start before this one."""
     STARTING = "starting"
     READYING = "getting-ready"
     """It runs and does not answer yet."""
@@ -99,7 +99,7 @@ class Progress:
         if self.cannot:
             return "It is asleep and cannot be woken at the moment. This page keeps trying."
         if self.stage is Stage.QUEUED and self.ahead:
-            return f"It waits for its turn: {counted(self.ahead, 'other start')} before it."
+            return f"It waits for its turn; {counted(self.ahead, 'other start')} before it."
         return _TEXTS[self.stage]
 
     @property
@@ -171,7 +171,7 @@ _TEXTS: Final[dict[Stage, str]] = {
     Stage.STOPPED: "It has been switched off by its operator.",
 }
 _STEPS: Final = (
-    ("queued", "Its turn", Stage.QUEUED),
+    ("queued", "Waiting for its turn", Stage.QUEUED),
     ("started", "Starting", Stage.STARTING),
     ("ready", "Getting ready", Stage.READYING),
 )

@@ -2,8 +2,8 @@
 
 A template may say how our pages look and can never weaken them: what is filled in is always escaped, placeholders stand
 only where escaped text is harmless, and the Content-Security-Policy of each page is made from the template's own
-``<style>`` and ``<script>`` blocks, by their hashes. What the policy would forbid is told when the template is read, with
-its line, instead of being silently dead in every browser.
+``<style>`` and ``<script>`` blocks, by their hashes. What the policy would forbid is told when the template is read,
+with its line, instead of being silently dead in every browser.
 """
 
 from __future__ import annotations

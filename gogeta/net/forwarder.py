@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -60,6 +61,7 @@ _SWEPT_AT_ONCE: Final = 1000
 _SWEEPS_FOR_ALL: Final = 4
 _ENDINGS: Final = tuple(b"%03x" % number for number in range(4096))
 """Of request ids."""
+_PORT: Final = re.compile(r":[0-9]*$")
 _CONNECT_PAUSES: Final = (0.01, 0.03, 0.06, 0.1, 0.2)
 
 
@@ -301,7 +303,7 @@ class Proxy:
         policy, head = entry.record.tenant.wake, exchange.head
         held = policy.mode == "auto" and policy.hold >= REFRESH_SECONDS / 2
         page = starting_page(
-            head.host.decode("ascii", "replace"),
+            _PORT.sub("", head.host.decode("ascii", "replace")),
             exchange.request_id.decode(),
             self.progress.of(entry),
             theme=self.theming.theme,

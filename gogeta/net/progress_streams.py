@@ -2,8 +2,8 @@
 
 A stream is server-sent events on the tenant's own host, and only ever for a tenant that is not up: the same request to
 one that is up goes to the application like any other. A stream is no use of the tenant. It wakes nothing, keeps nothing
-awake, and ends as soon as there is nothing to wait for: ``ready`` and ``failed`` say so, ``again`` asks the page to come
-itself, because nobody has asked for this tenant (any more). There is one beat a second for all streams together.
+awake, and ends as soon as there is nothing to wait for: ``ready`` and ``failed`` say so, ``again`` asks the page to
+come itself, because nobody has asked for this tenant (any more). There is one beat a second for all streams together.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class ProgressStreams:
     # Who listens.
 
     def takes(self, exchange: Exchange, entry: Entry) -> bool:
-        """Whether a request for a tenant that is not up is a starting page that wants to listen; then it is answered."""
+        """Whether a request for a tenant that is not up comes from a starting page to listen; then it is answered."""
         if exchange.target != _PATH or exchange.method != b"GET":
             return False
         head = exchange.head

@@ -1,8 +1,8 @@
 """The theme of our pages: read from a folder at the start, and again when its files change.
 
-At the start a mistake ends the program with a message that names the file and the line. Later a mistake changes nothing:
-the last good theme stays, one line says what is wrong with the new one, and a counter tells it to whoever watches. A
-page that the folder does not have looks as it comes.
+At the start a mistake ends the program with a message that names the file and the line. Later a mistake changes
+nothing: the last good theme stays, one line says what is wrong with the new one, and a counter tells it to whoever
+watches. A page that the folder does not have looks as it comes.
 """
 
 from __future__ import annotations

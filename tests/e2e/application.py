@@ -1,6 +1,7 @@
 """The tenant of the end-to-end tests: a small application whose answers show what reached it, and which start it is.
 
-Runs as a local process and in a container. Environment: PORT, HOST, DELAY (seconds before it listens).
+Runs as a local process and in a container. Environment: PORT, HOST, DELAY (seconds before it listens), AFTER
+(a file whose existence it waits for, so that a test decides when it is ready).
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import html
 import os
 import time
 import uuid
+from pathlib import Path
 
 from aiohttp import WSMsgType, web
 
@@ -49,6 +51,8 @@ async def _echo(request: web.Request) -> web.WebSocketResponse:
 def main() -> None:
     """Serve until the process is ended."""
     time.sleep(float(os.environ.get("DELAY", "0")))
+    while (gate := os.environ.get("AFTER")) and not Path(gate).exists():
+        time.sleep(0.02)
     app = web.Application(client_max_size=64 << 20)
     app.add_routes(
         [

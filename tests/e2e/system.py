@@ -109,13 +109,25 @@ class System:
         return self._processes.run("gogeta", *arguments, "--registry", self.registry, cwd=self.folder, timeout=timeout)
 
     def declare(
-        self, name: str, *, idle: str = "2s", delay: float = 0.0, wake: str = "{}", port: int = 8000, command: str = ""
+        self,
+        name: str,
+        *,
+        idle: str = "2s",
+        delay: float = 0.0,
+        wake: str = "{}",
+        port: int = 8000,
+        command: str = "",
+        after: Path | None = None,
     ) -> None:
-        """Add a tenant that runs the application to the file; `command` is another local one, as YAML."""
+        """Add a tenant that runs the application to the file.
+
+        Of local ones: `command` is another program, as YAML; `after` a file that the application waits for.
+        """
         if command:
             runs = f"process: {{command: {command}}}"
         elif self.docker is None:
-            env = f'{{DELAY: "{delay}", TENANT: {name}}}'
+            gate = f", AFTER: {after}" if after is not None else ""
+            env = f'{{DELAY: "{delay}", TENANT: {name}{gate}}}'
             runs = f"process: {{command: [{sys.executable}, {APPLICATION}], env: {env}}}"
         else:
             env = f'{{DELAY: "{delay}", HOST: 0.0.0.0, PORT: "{port}"}}'
