@@ -34,7 +34,7 @@ class Stage(StrEnum):
     STOPPING = "stopping"
     """It was on its way down and has to get there before it can start."""
     QUEUED = "queued"
-    """Others start before this one."""
+    """Others start before it."""
     STARTING = "starting"
     READYING = "getting-ready"
     """It runs and does not answer yet."""
@@ -99,7 +99,7 @@ class Progress:
         if self.cannot:
             return "It is asleep and cannot be woken at the moment. This page keeps trying."
         if self.stage is Stage.QUEUED and self.ahead:
-            return f"It waits for its turn; {counted(self.ahead, 'other start')} before it."
+            return f"It waits for its turn; {counted(self.ahead, 'other start')} before this one."
         return _TEXTS[self.stage]
 
     @property

@@ -22,6 +22,8 @@ MAX_BYTES: Final = 256 * 1024
 
 _PLACEHOLDER: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _NAME: Final = re.compile(r"[a-z_]+").fullmatch
+_MARKUP_BEGUN: Final = re.compile(r"<(?:[!/?][^>]*)?\Z").search
+"""What makes of any text that follows a tag's name, or a part of a declaration."""
 _HARMLESS: Final = re.compile(
     r"(?:value|max|title|alt|content|class|lang|datetime|aria-[a-z-]+|data-[a-z-]+)"
 ).fullmatch
@@ -97,6 +99,10 @@ def read_template(source: str, placeholders: frozenset[str], *, what: str) -> Te
         if not _NAME(name) or name not in placeholders:
             known = ", ".join(sorted(placeholders))
             problems.append((_line(source, match.start()), f"there is no {{{{{name[:40]}}}}} here; there are: {known}"))
+        if _MARKUP_BEGUN(source[: match.start()]):
+            problems.append(
+                (_line(source, match.start()), f"{match[0][:40]} may not stand here: it would become markup")
+            )
         pieces += (source[last : match.start()], name)
         last = match.end()
     pieces.append(source[last:])
