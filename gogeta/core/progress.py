@@ -219,16 +219,15 @@ def stage_of(record: TenantRecord) -> Stage:
 
 def _steps(stage: Stage, phases: dict[str, float], running_for: float) -> tuple[Step, ...]:
     steps = []
-    past, known = 0.0, True
+    past = 0.0
     passed = stage in _RUNNING or stage is Stage.QUEUED
     for name, label, under_way in _STEPS:
         if stage is under_way:
-            steps.append(Step(name, label, StepState.NOW, max(running_for - past, 0.0) if known else None))
+            steps.append(Step(name, label, StepState.NOW, max(running_for - past, 0.0)))
             passed = False
         elif passed:
             seconds = phases.get(name)
             steps.append(Step(name, label, StepState.DONE, seconds))
-            known = known and seconds is not None
             past += seconds or 0.0
         else:
             steps.append(Step(name, label, StepState.TODO))
