@@ -27,4 +27,4 @@ def place_told_again(ahead: int) -> float:
 
     Near the front it is soon; further behind rarely, so that a long queue does not become a storm of writes.
     """
-    return 0.5 + min(ahead, 190) * 0.05
+    return min(0.5 + ahead * 0.1, 20.0)
