@@ -106,7 +106,7 @@ SCRIPT: Final = """
   const SILENCE = 20000;
   const kinds = ["progress", "ready", "failed", "again"];
   const me = Math.random();
-  let source = null, leaving = false, heard = Date.now(), latest = null;
+  let source = null, leaving = false, over = false, heard = Date.now(), latest = null;
   const tabs = window.BroadcastChannel ? new BroadcastChannel("gogeta-progress") : null;
 
   const parts = (name) => document.querySelectorAll('[data-gogeta="' + name + '"]');
@@ -119,8 +119,10 @@ SCRIPT: Final = """
     if (source) source.close();
     location.reload();
   };
-  // Nobody is waiting behind a tab that is not looked at: it wakes nothing.
+  // Nothing more is to be heard. Nobody is waiting behind a tab that is not looked at: it wakes nothing.
   const leaveWhenSeen = () => {
+    over = true;
+    if (source) source.close();
     if (document.hidden) document.addEventListener("visibilitychange", leaveWhenSeen, {once: true});
     else leave();
   };
@@ -148,19 +150,20 @@ SCRIPT: Final = """
 
   const take = (kind, text) => {
     heard = Date.now();
-    if (leaving) return;
+    if (leaving || (over && kind !== "ready")) return;
     if (kind === "ready") { leave(); return; }
     if (kind === "again") { leaveWhenSeen(); return; }
     const data = JSON.parse(text);
     show(kind, data);
     if (kind === "failed") {
+      over = true;
       if (source) source.close();
       setTimeout(leaveWhenSeen, data.retry_after * 1000 + 500);
     }
   };
 
   const listen = () => {
-    if (source || leaving) return;
+    if (source || leaving || over) return;
     source = new EventSource("PATH");
     for (const kind of kinds) {
       source.addEventListener(kind, (event) => {
@@ -179,6 +182,7 @@ SCRIPT: Final = """
   if (!window.EventSource) { setTimeout(leave, 2000); return; }
   if (tabs) {
     tabs.onmessage = ({data}) => {
+      if (!data) return;
       if (data.kind === "ask") { if (source && latest) tabs.postMessage(latest); }
       else if (data.kind === "bye") {
         const before = heard;
@@ -196,7 +200,7 @@ SCRIPT: Final = """
     setTimeout(() => { if (heard === asked) listen(); }, 50 + Math.random() * 250);
   } else listen();
   setInterval(() => {
-    if (Date.now() - heard < SILENCE) return;
+    if (over || Date.now() - heard < SILENCE) return;
     heard = Date.now();
     if (source) leaveWhenSeen();
     else listen();

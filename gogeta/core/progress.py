@@ -114,7 +114,7 @@ class Progress:
         if estimate.longer:
             return f"This takes longer than usual ({usual})."
         if self.stage not in _RUNNING:
-            return f"Usually ready within {usual} once it is its turn."
+            return f"Usually ready within {usual}{' once it is its turn' if self.stage is Stage.QUEUED else ''}."
         if estimate.left is None or estimate.left < 1:
             return f"Usually {usual}: ready any moment."
         return f"Usually {usual}: {about(estimate.left)} left."
@@ -267,7 +267,9 @@ def again(reason: Reason | None, now_ms: int) -> Again:
     """When a tenant that failed for ``reason`` is tried again; ``now_ms``: epoch milliseconds."""
     if reason is None or reason.retry_at is None:
         return Again(_UNPLANNED_RETRY, planned=False)
-    return Again(_bounded((reason.retry_at - now_ms) / 1000), planned=True)
+    left = (reason.retry_at - now_ms) / 1000
+    # Overdue: whoever should have tried may be away, and asking again and again does not help.
+    return Again(_bounded(left if left > 0 else max(-left / 4, 1.0)), planned=True)
 
 
 def _bounded(seconds: float) -> int:

@@ -149,6 +149,7 @@ def test_when_a_failed_start_is_tried_again() -> None:
     assert again(reason(31_000), 1_000) == Again(30, planned=True)
     assert again(reason(1_001), 1_000) == Again(1, planned=True)
     assert again(reason(500), 1_000) == Again(1, planned=True)
+    assert again(reason(0), 100_000) == Again(25, planned=True)
     assert again(reason(10_000_000), 1_000) == Again(LONGEST_RETRY, planned=True)
     assert again(reason(None), 1_000) == again(None, 1_000) == Again(60, planned=False)
 
