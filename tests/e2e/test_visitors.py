@@ -148,26 +148,57 @@ async def test_a_failure_is_told_without_what_is_inside_and_tried_again(
     local_system: System, chromium: Chromium, tmp_path: Path
 ) -> None:
     system = local_system
-    flag = tmp_path / "mended"
+    gate, mended = tmp_path / "go", tmp_path / "mended"
     script = (
-        f"import os,sys,time\\ntime.sleep(2.5)\\nif not os.path.exists({str(flag)!r}): sys.exit('secret-inside')\\n"
+        "import os,sys,time\\nexists=os.path.exists\\n"
+        f"while not exists({str(gate)!r}): time.sleep(.02)\\n"
+        f"if not exists({str(mended)!r}): sys.exit('secret-inside')\\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'http.server', os.environ['PORT']])"
     )
-    script += "os.execv(sys.executable, [sys.executable, '-m', 'http.server', os.environ['PORT']])"
     system.declare("acme", command=f'[python3, "-c", "{script}"]')
-    running(system, control=("--retry-first", "4s"))
+    running(system, control=("--retry-first", "8s"))
     url = system.url("acme.localhost", "/?q=1")
     async with chromium.page() as page:
+        await page.look(width=390, height=700)
         await page.navigate(url)
-        await page.wait_for_text("Starting acme.localhost")
+        await page.wait_for_text("It runs and is getting ready to answer.")
+        await page.evaluate("window.notLoadedAgain = true")
+        gate.touch()
         seen = await page.wait_for_text("Not available")
+        assert await page.evaluate("window.notLoadedAgain")
+        await page.screenshot(tmp_path / "failed-live.png")
         assert "could not be started" in seen
         assert "It is tried again by itself in about" in seen
+        assert "Getting ready" not in seen
         assert "secret" not in await page.evaluate("document.documentElement.outerHTML")
         assert "exit" not in seen
-        await page.screenshot(tmp_path / "failed-live.png")
-        flag.touch()
-        await page.wait_for_text("Directory listing", timeout=30)
+        mended.touch()
+        await page.wait_for_text("Directory listing", timeout=40)
         assert await page.url() == url
+        assert await page.history() == ["about:blank", url]
+
+
+async def test_a_proxy_that_is_killed_under_the_page_is_waited_for(
+    local_system: System, chromium: Chromium, tmp_path: Path
+) -> None:
+    gate = tmp_path / "go"
+    local_system.declare("acme", after=gate)
+    running(local_system)
+    url = local_system.url("acme.localhost", ASKED)
+    async with chromium.page() as page:
+        await page.navigate(url)
+        await page.wait_for_text("It runs and is getting ready to answer.")
+        await page.evaluate("window.notLoadedAgain = true")
+        local_system.gogeta.kill()
+        await asyncio.sleep(3)
+        local_system.serve()
+        shown = await page.evaluate(TIME)
+        async with asyncio.timeout(30):
+            while await page.evaluate(TIME) == shown:  # noqa: ASYNC110  # another program
+                await asyncio.sleep(0.1)
+        assert await page.evaluate("window.notLoadedAgain")
+        gate.touch()
+        assert f"Asked for {ASKED}" in await until_ready(page)
         assert await page.history() == ["about:blank", url]
 
 
