@@ -45,11 +45,12 @@ class Stream:
 
     async def until(self, kind: str) -> dict[str, Any]:
         """Wait for an event of a kind."""
-        while True:
-            found, data = await self.event()
-            if found == kind:
-                return data
-            assert found, f"the stream ended without {kind}"
+        async with asyncio.timeout(2 * LIMIT):
+            while True:
+                found, data = await self.event()
+                if found == kind:
+                    return data
+                assert found, f"the stream ended without {kind}"
 
     async def over(self) -> None:
         """Nothing more comes, and the end is an orderly one."""
