@@ -44,6 +44,18 @@ _TEXTS: Final[dict[Reason, tuple[str, str]]] = {
     Reason.LOADING: ("One moment", "The service has just been started. Please try again in a moment."),
     Reason.WAKING: ("Starting up", "This application was asleep and is being started."),
     Reason.WAKE_TIMEOUT: ("Still starting", "The application takes longer to start than expected. Please try again."),
+    Reason.ASLEEP: (
+        "Asleep",
+        "This application is asleep. It is started when somebody visits it; requests like this one do not start it.",
+    ),
+    Reason.TENANT_WAKES: (
+        "Started too often",
+        "This application is asleep, and was started as often as it may be within an hour.",
+    ),
+    Reason.ADDRESS_WAKES: (
+        "Started too often",
+        "This application is asleep, and from your network as many were started as may be within an hour.",
+    ),
     Reason.REGISTRY: (
         "Cannot be started right now",
         "The application is asleep and cannot be woken at the moment. Please try again soon.",
@@ -73,6 +85,9 @@ _RETRY_AFTER: Final[dict[Reason, int]] = {
     Reason.LOADING: 2,
     Reason.WAKING: 2,
     Reason.WAKE_TIMEOUT: 5,
+    Reason.ASLEEP: 3600,
+    Reason.TENANT_WAKES: 60,
+    Reason.ADDRESS_WAKES: 60,
     Reason.REGISTRY: 5,
     Reason.FAILED: 10,
     Reason.UPSTREAM_CONNECT: 5,
@@ -146,22 +161,25 @@ def starting_page(
     return _page(503, theme.starting, values, head, policy, progress.retry_after)
 
 
-def error_page(
+def error_page(  # noqa: PLR0913 - what one page says
     reason: Reason,
     request_id: str,
     *,
     theme: Theme = BUILT_IN,
     again: Again | None = None,
     retry_after: int | None = None,
+    more: str = "",
     refresh: bool = False,
     framed: bool = False,
 ) -> Page:
     """The page for a person whose request was refused for ``reason``.
 
     ``again``: whether and when a start that failed is tried again. ``retry_after`` in seconds, where more is known than
-    the reason says. ``refresh``: what was asked for may be asked for once more without being told, which is so for GET.
+    the reason says; ``more``: a sentence of ours behind the reason's. ``refresh``: what was asked for may be asked for
+    once more without being told, which is so for GET.
     """
     heading, text = _TEXTS[reason]
+    text = f"{text} {more}".rstrip()
     after = advice(reason, again, retry_after)
     values = {
         "heading": heading,
@@ -207,9 +225,17 @@ def moved(location: str) -> Page:
     return Page(STATUS[Reason.HTTPS].value, fields, f"{heading}. {text}\n".encode())
 
 
-def problem(reason: Reason, request_id: str, *, again: Again | None = None, retry_after: int | None = None) -> Page:
+def problem(
+    reason: Reason,
+    request_id: str,
+    *,
+    again: Again | None = None,
+    retry_after: int | None = None,
+    more: str = "",
+) -> Page:
     """The same for a program, as problem+json; ``code`` is the stable name to act upon."""
     heading, text = _TEXTS[reason]
+    text = f"{text} {more}".rstrip()
     status = STATUS[reason].value
     after = advice(reason, again, retry_after)
     data: dict[str, object] = {
