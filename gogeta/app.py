@@ -40,6 +40,7 @@ from gogeta.net.access_log import access_logged
 from gogeta.net.certificates import Certificates
 from gogeta.net.forwarder import Proxy
 from gogeta.net.server import Server
+from gogeta.net.theming import Theming
 from gogeta.registry.explaining import explained, recounted
 from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.opening import open_store
@@ -208,6 +209,7 @@ async def serve(
 ) -> int:
     """Serve until ``stop`` or the place says so; 0 when everything in flight had finished, 1 when some was cut."""
     certificates = Certificates.of(settings)
+    theming = Theming.of(settings)
     store = open_store(settings)
     metrics = CollectorRegistry()
     site = AdminSite(settings.admin, place.metrics(metrics), "gogeta")
@@ -216,7 +218,7 @@ async def serve(
             me = f"{socket.gethostname()}-{os.getpid()}"
             registry = Registry(store, f"gogeta/{me}")
             mirror = TenantMirror(store)
-            proxy = Proxy(settings, registry, _forbidden(settings, store), tasks, access_log)
+            proxy = Proxy(settings, registry, _forbidden(settings, store), tasks, access_log, theming)
             mirror.subscribe(proxy.fleet.changed)
             metrics.register(ProxyCollector(proxy, mirror))
             server = Server(proxy, settings.listen, certificates)
@@ -233,6 +235,7 @@ async def serve(
             member = Member(kind="gogeta", id=me, since=wall_ms(), listeners=listeners)
             tasks.start(mirror.source.run(), "mirror")
             tasks.start(proxy.activity.run(), "activity")
+            tasks.start(theming.watch(), "theme")
             tasks.start(proxy.awaiting.run(), "wake reports")
             proxy.yielding.introduce(member)
             tasks.start(proxy.yielding.run(), "yielding")

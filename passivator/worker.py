@@ -23,6 +23,7 @@ from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import monotonic, wall_ms
 from gogeta.registry.store import RegistryError
 from passivator.core import plan as act
+from passivator.core.past import past_starts, place_told_again
 from passivator.core.plan import StopCause, View, plan
 from passivator.core.retry import NEVER, Retry
 from passivator.core.tiers import Depth
@@ -311,8 +312,10 @@ class Worker:
         if queue.missing:
             phase = f"waiting for {need} of memory, {format_size(queue.missing)} short, {ahead} before it"
         if phase != self.observed.phase or self.observed.state is not Observed.STARTING:
-            self._note(record, event, phase=phase, instance="", phases=())
-        return UNTIL_POKED if queue.memory is None else max(around.room_timeout - waited, _ROOM_LOOK)
+            self._note(record, event, phase=phase, ahead=ahead, instance="", phases=())
+        # Its turn pokes us; till then its place is told anew once in a while.
+        pause = UNTIL_POKED if queue.memory is None else max(around.room_timeout - waited, _ROOM_LOOK)
+        return min(pause, place_told_again(ahead))
 
     def _refused(self, record: TenantRecord, code: ReasonCode, message: str) -> float:
         """No start was begun, for no fault of the tenant's."""
@@ -360,7 +363,16 @@ class Worker:
         around, now = self._around, monotonic()
         begun = self._readiness.began + sum(phase.ms for phase in self._phases if phase.name == "started") / 1000
         phases = (*self._phases, Phase("ready", _ms(now - begun)))
-        self._note(record, Event.READY, urgent=True, endpoints=endpoints, instance=self._attempt, phases=phases)
+        past = past_starts(self.observed.past_starts, phases)
+        self._note(
+            record,
+            Event.READY,
+            urgent=True,
+            endpoints=endpoints,
+            instance=self._attempt,
+            phases=phases,
+            past_starts=past,
+        )
         for phase in phases:
             around.meters.start_seconds.labels(phase.name).observe(phase.ms / 1000)
         around.meters.start_seconds.labels("total").observe(sum(phase.ms for phase in phases) / 1000)

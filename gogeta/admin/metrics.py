@@ -147,6 +147,15 @@ class ProxyCollector(Collector):
         yield _counter(
             "gogeta_suspicions", "Tenants reported for another look because they did not answer.", {(): tally.suspects}
         )
+        yield _gauge(
+            "gogeta_progress_streams", "Starting pages that follow a start live now.", {(): len(proxy.progress)}
+        )
+        yield _counter("gogeta_progress_streams_opened", "Streams of progress opened.", {(): tally.progress_streams})
+        yield _counter(
+            "gogeta_page_theme_failures",
+            "Changes of the theme of pages that could not be taken in.",
+            {(): proxy.theming.failures},
+        )
         counts = dict.fromkeys(Meeting, 0)
         for entry in tuple(proxy.fleet.entries.values()):
             counts[entry.meeting] += 1

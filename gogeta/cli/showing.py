@@ -86,6 +86,8 @@ def _observed(observed: ObservedState) -> dict[str, Any]:
         "since": _time(observed.since),
         "phase": observed.phase or None,
         "phases": [{"name": phase.name, "ms": phase.ms} for phase in observed.phases],
+        "ahead": observed.ahead,
+        "past_starts": list(observed.past_starts),
         "reason": None
         if reason is None
         else {"code": reason.code.value, "message": reason.message, "retry_at": _time(reason.retry_at)},

@@ -101,6 +101,10 @@ class Phase:
     ms: float
 
 
+PAST_STARTS: Final = 8
+"""How many successful starts of a tenant are remembered."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedState:
     """What the tenant is."""
@@ -119,6 +123,10 @@ class ObservedState:
     """While starting: the step under way, for people."""
     phases: tuple[Phase, ...] = ()
     """The finished steps of the last start, in order."""
+    ahead: int | None = None
+    """While it waits for its turn to start: how many other starts wait before it; else None."""
+    past_starts: tuple[float, ...] = ()
+    """How long its latest successful starts took from their turn to ready, in milliseconds, the latest last."""
     reason: Reason | None = None
     driver: str = ""
     """The kind of driver that runs it: who has to clean up when the declaration is gone."""

@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import logging
 import os
+import re
 from collections.abc import Iterator
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, assert_never
@@ -21,7 +22,8 @@ from gogeta.core.field_lines import FieldLines
 from gogeta.core.fields import REQUEST_KINDS, RESPONSE_KINDS
 from gogeta.core.limits import Bounds, too_large
 from gogeta.core.memory import Memory
-from gogeta.core.pages import starting_page
+from gogeta.core.pages import REFRESH_SECONDS, SLOW_REFRESH_SECONDS, starting_page
+from gogeta.core.progress import Again, again
 from gogeta.core.refusal import Reason
 from gogeta.core.secure_only import HTTPS_PORT, to_https
 from gogeta.core.via import via_fields
@@ -35,8 +37,10 @@ from gogeta.net.doorkeeper import Doorkeeper
 from gogeta.net.fleet import Entry, Fleet
 from gogeta.net.noting import note_exchange, note_refusal
 from gogeta.net.overdue import Overdue
+from gogeta.net.progress_streams import ProgressStreams
 from gogeta.net.quiet import QuietTunnels
 from gogeta.net.tally import Tally
+from gogeta.net.theming import Theming
 from gogeta.net.waker import Waker
 from gogeta.net.yielding import Yielding
 
@@ -67,6 +71,7 @@ _SWEPT_AT_ONCE: Final = 1000
 _SWEEPS_FOR_ALL: Final = 4
 _ENDINGS: Final = tuple(b"%03x" % number for number in range(4096))
 """Of request ids."""
+_PORT: Final = re.compile(r":[0-9]*$")
 _CONNECT_PAUSES: Final = (0.01, 0.03, 0.06, 0.1, 0.2, 0.3)
 _FORWARD: Final = Meeting.FORWARD
 """Looking up a member of an enumeration is dear."""
@@ -97,6 +102,7 @@ class Proxy:
         "max_header_bytes",
         "now",
         "overdue",
+        "progress",
         "quiet",
         "registry",
         "request_fields",
@@ -107,6 +113,7 @@ class Proxy:
         "settings",
         "tally",
         "tasks",
+        "theming",
         "touched",
         "upstreams",
         "via",
@@ -121,8 +128,11 @@ class Proxy:
         forbidden: Forbidden,
         tasks: Tasks,
         access_log: AccessLog | None = None,
+        theming: Theming | None = None,
     ) -> None:
         """``tasks`` is where background work runs; ``forbidden``: addresses that no upstream may have.
+
+        ``theming``: how pages look; as they come when not given.
 
         ``access_log`` is where exchanges are noted, if anywhere; it is started and closed by whoever made it.
         """
@@ -156,6 +166,8 @@ class Proxy:
         self.dialer = Dialer(self, forbidden)
         self.access_log = access_log
         self.overdue = Overdue(settings)
+        self.theming = theming or Theming(None)
+        self.progress = ProgressStreams(self)
         self.census = Census(settings.max_connections_per_address, settings.trusted_proxies)
         self.connections: set[DownstreamConnection] = set()
         self._unlooked: list[DownstreamConnection] = []
@@ -210,6 +222,9 @@ class Proxy:
         entry = self.fleet.by_host.get(head.host) or self._find(exchange)
         if entry is None or (entry.https_only and self._redirect(exchange)):
             return
+        awake = entry.meeting is _FORWARD
+        if not awake and self.progress.takes(exchange, entry):
+            return
         exchange.entry = entry
         entry.in_flight += 1
         if entry not in self.touched:
@@ -226,7 +241,7 @@ class Proxy:
                 # RFC 9112 section 9.6: who will not use the connection again says so.
                 forwarding += b"Connection: close\r\n"
         exchange.serialised = head.serialise(exchange.method, exchange.target, forwarding, exchange.request_id)
-        if entry.meeting is _FORWARD:
+        if awake:
             self.forward(exchange, entry)
         else:
             self.admit(exchange)
@@ -305,15 +320,40 @@ class Proxy:
                 if wake:
                     self.awaiting.asks(entry, exchange)
                     self.waker.wake(entry, Cause.REQUEST, exchange)
-                exchange.reply(
-                    starting_page(exchange.head.host.decode("ascii", "replace"), exchange.request_id.decode()),
-                    Reason.WAKING,
-                )
+                self._show_start(exchange, entry)
             case Refuse(reason):
-                unreachable = reason is Reason.WAKE_TIMEOUT and self.waker.unreachable(entry)
-                exchange.refuse(Reason.REGISTRY if unreachable else reason)
+                self._refuse(exchange, entry, reason)
             case _:
                 assert_never(decision)
+
+    def _show_start(self, exchange: Exchange, entry: Entry) -> None:
+        """Answer a person with the starting page."""
+        policy, head = entry.record.tenant.wake, exchange.head
+        held = policy.mode == "auto" and policy.hold >= REFRESH_SECONDS / 2
+        page = starting_page(
+            _PORT.sub("", head.host.decode("ascii", "replace")),
+            exchange.request_id.decode(),
+            self.progress.of(entry),
+            theme=self.theming.theme,
+            refresh=REFRESH_SECONDS if held else SLOW_REFRESH_SECONDS,
+            framed=head.framed,
+        )
+        exchange.reply(page, Reason.WAKING)
+
+    def _refuse(self, exchange: Exchange, entry: Entry, reason: Reason) -> None:
+        """Refuse what met a tenant that is not up, and say when asking again makes sense."""
+        if reason is Reason.WAKE_TIMEOUT and self.waker.unreachable(entry):
+            exchange.refuse(Reason.REGISTRY)
+        elif reason is Reason.FAILED:
+            exchange.refuse(reason, again=self.tried_again(entry))
+        elif reason in (Reason.WAKE_TIMEOUT, Reason.HELD):
+            exchange.refuse(reason, retry_after=self.progress.of(entry).retry_after)
+        else:
+            exchange.refuse(reason)
+
+    def tried_again(self, entry: Entry) -> Again:
+        """Whether and when a tenant that could not be started is tried again."""
+        return again(entry.record.observed.reason, wall_ms())
 
     def _admit_and_send(self, exchange: Exchange) -> None:
         """Decide from outside the visitor's parser, which would send by itself what it has fed."""
@@ -322,7 +362,7 @@ class Proxy:
 
     def _hold(self, exchange: Exchange, entry: Entry, seconds: float, *, wake: bool) -> None:
         if self.tally.held >= self.settings.max_held or len(entry.held) >= self.settings.max_held_per_tenant:
-            exchange.refuse(Reason.HELD)
+            self._refuse(exchange, entry, Reason.HELD)
             return
         self.tally.held += 1
         self.tally.holds += 1
@@ -457,6 +497,8 @@ class Proxy:
             if entry.held and (timer := entry.held.pop(exchange, None)) is not None:
                 timer.cancel()
                 tally.held -= 1
+        else:
+            self.progress.ended(exchange)
 
     def tunnel_begun(self, exchange: Exchange) -> None:
         """The tenant has switched protocols."""
@@ -500,6 +542,7 @@ class Proxy:
         for exchange in tuple(entry.held):
             self._admit_and_send(exchange)
         self.yielding.noted(entry)
+        self.progress.changed(entry)
 
     def sweep(self) -> None:
         """Once in a while: move the clock, end what is past its deadline."""

@@ -134,10 +134,18 @@ class System:
         port: int = 8000,
         docker: str | None = None,
         more: str = "",
+        command: str = "",
+        after: Path | None = None,
     ) -> None:
-        """Add a tenant that runs the application, or what `docker` says instead; `more` are further lines."""
-        if self.docker is None:
-            env = f'{{DELAY: "{delay}", TENANT: {name}}}'
+        """Add a tenant that runs the application, or what `docker` says instead, to the file; `more` are further lines.
+
+        Of local ones: `command` is another program, as YAML; `after` a file that the application waits for.
+        """
+        if command:
+            runs = f"process: {{command: {command}}}"
+        elif self.docker is None:
+            gate = f", AFTER: {after}" if after is not None else ""
+            env = f'{{DELAY: "{delay}", TENANT: {name}{gate}}}'
             runs = f"process: {{command: [{sys.executable}, {APPLICATION}], env: {env}}}"
         else:
             env = f'{{DELAY: "{delay}", HOST: 0.0.0.0, PORT: "{port}"}}'
