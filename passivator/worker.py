@@ -120,7 +120,11 @@ class Worker:
     def compare(self, runtime: Runtime) -> None:
         """What a listing of the runtime says of it: look closer if anything is to be done about that."""
         record = self._around.mirror.records.get(self.name)
-        self._occupy(runtime.status not in _NOT_THERE or self._around.queue.starts(self.name))
+        # A listing is of a moment ago: that nothing runs counts only where nothing has begun since.
+        if runtime.status not in _NOT_THERE:
+            self._occupy(True)  # noqa: FBT003 - a fact
+        elif self.observed.state in _AT_REST and not self.pace.at_work:
+            self._occupy(self._around.queue.starts(self.name))
         if record is not None and not self._around.owner.owns(record):
             if runtime.status is not Status.ABSENT and self._around.owner.left_over(record):
                 self._left_over = True

@@ -25,7 +25,7 @@ from gogeta.core.pages import starting_page
 from gogeta.core.refusal import Reason
 from gogeta.core.secure_only import HTTPS_PORT, to_https
 from gogeta.core.via import via_fields
-from gogeta.domain.lifecycle import Cause, Meeting
+from gogeta.domain.lifecycle import Cause, Desired, Meeting
 from gogeta.kit.clock import exact, wall_ms
 from gogeta.kit.tasks import Tasks
 from gogeta.net.activity import Activity
@@ -483,7 +483,8 @@ class Proxy:
 
     def changed(self, entry: Entry) -> None:
         """A tenant's record changed, or a wake of it came to nothing: decide again for everybody who waits for it."""
-        if entry.in_flight > len(entry.held) and entry.meeting is Meeting.WAKE:
+        passivated = entry.meeting is Meeting.WAKE and entry.record.desired.state is Desired.PASSIVATED
+        if passivated and entry.in_flight > len(entry.held):
             # In use means in use: what is in flight here takes the passivation back before anything is stopped.
             self.tally.taken_back += 1
             self.waker.wake(entry, Cause.IN_USE)
