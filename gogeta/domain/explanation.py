@@ -140,6 +140,8 @@ def _why_asleep(record: TenantRecord, clock: Clock) -> str:
             return f"because nobody has asked for it since it was declared{_at(desired.since, clock)}"
         case Cause.IDLE:
             return f"because nobody used it for {format_duration(record.tenant.idle_timeout)}"
+        case Cause.ROOM:
+            return "because memory was short, others waited for it, and nobody was using it"
         case Cause.SLEEP:
             return f"because {desired.by or 'somebody'} put it to sleep{_at(desired.since, clock)}"
         case _:
@@ -161,6 +163,8 @@ def _up(facts: Facts, because: tuple[str, ...], clock: Clock) -> tuple[str, str]
                 if reason is not None and reason.retry_at and reason.retry_at > facts.now
                 else "tried again in a moment"
                 if reason is not None and reason.retry_at
+                else "given up; the next request is worth one more try"
+                if reason is not None and reason.on_request
                 else f"not tried again by itself; `gogeta start {record.name}` tries it"
             )
             return "failed", f"failed{_since(observed.since, clock)} {what}; {again}"

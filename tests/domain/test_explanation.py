@@ -116,6 +116,10 @@ def test_asleep_and_why() -> None:
     assert told(asleep(Cause.SLEEP, "cli/ann@host")).sentence == (
         "asleep since 13:51 because cli/ann@host put it to sleep at 13:50; the next request wakes it"
     )
+    assert told(asleep(Cause.ROOM)).sentence == (
+        "asleep since 13:51 because memory was short, others waited for it, and nobody was using it; "
+        "the next request wakes it"
+    )
     assert told(asleep(None, "cli/ann@host")).sentence == (
         "asleep because nobody has asked for it since it was declared at 13:50; the next request wakes it"
     )
@@ -143,6 +147,9 @@ def test_failed_and_when_it_is_tried_again() -> None:
     assert told(record).sentence == ("failed since 13:59 because ended with exit code 3 (exited); tried again at 14:02")
     for_good = replace(record, observed=replace(record.observed, reason=replace(reason, retry_at=None)))
     assert told(for_good).sentence.endswith("not tried again by itself; `gogeta start acme` tries it")
+    given_up = replace(reason, retry_at=None, given_up=True, on_request=True, failures=8)
+    once_more = replace(record, observed=replace(record.observed, reason=given_up))
+    assert told(once_more).sentence.endswith("given up; the next request is worth one more try")
 
 
 def test_starting_and_how_far_it_is() -> None:
