@@ -412,12 +412,16 @@ class Worker:
             # It is there after all: unreadable, or so new that what we know of it is on its way and will poke us.
             return 30.0
         self._end_attempt()
-        await self.recorder.flush()
+        # As every stop: should it be declared and woken again meanwhile, nobody is sent to what is about to go.
+        if not await self.recorder.announce_removal(self.recorder.after(Event.STOP)):
+            return 0.05
         await around.driver.remove(self.name)
         await around.registry.forget(self.name)
         around.policy.forget(self.name)
         around.meters.removals.inc()
         self.finished = True
+        # Should it be declared again, that is for a worker of its own.
+        self.pace.close()
         logger.info("tenant %s is removed", self.name)
         return UNTIL_POKED
 

@@ -288,15 +288,24 @@ class Registry:
         return DesiredChange(desired, result.revision, changed=True) if result.happened else None
 
     async def observe(
-        self, name: str, observed: ObservedState, revision: int, *, desired_revision: int | None = None
+        self,
+        name: str,
+        observed: ObservedState,
+        revision: int,
+        *,
+        desired_revision: int | None = None,
+        undeclared: bool = False,
     ) -> int | None:
         """Write what a tenant is, over the value of ``revision`` (0: none); the new revision.
 
         With ``desired_revision`` only if the desired state is still that one: a stop announces itself so, and a wake is
-        either before it (then there is no stop) or after it (then its proxy has seen ``stopping`` already). None when
-        another revision is there: the caller has to look again.
+        either before it (then there is no stop) or after it (then its proxy has seen ``stopping`` already).
+        ``undeclared``: only if there is no declaration, for the same reason. None when another revision is there: the
+        caller has to look again.
         """
         guards = [Guard(keys.observed_key(name), revision)]
+        if undeclared:
+            guards.append(Guard(keys.tenant_key(name), 0))
         if desired_revision is not None:
             guards.append(Guard(keys.desired_key(name), desired_revision))
         result = await self.store.commit([Put(keys.observed_key(name), encode(observed))], guards)

@@ -1,16 +1,106 @@
-import sys, time
-from tests.simulation.life import live
-import gc; gc.collect(); gc.freeze()
-a=int(sys.argv[1]); b=int(sys.argv[2]); tr=len(sys.argv)>3
-t=time.time()
-import collections, gc
-tot=collections.Counter(); bad=0
-for s in range(a,b):
-    o=live(s,50,tracing=tr)
-    tot.update(o.counts)
-    if tr: print("\n".join(o.trace))
-    if o.violations:
-        bad+=1
-        print(s, o.violations[:2], f"{o.seconds:.0f}s", o.calls)
-print(bad, "bad of", b-a, "in", time.time()-t)
-print(sorted(tot.items()))
+"""``python -m tests.simulation --runs 10000 --steps 50``: many lives, several processes, figures at the end.
+
+``--seed N --trace`` shows one life, line by line: the time, who, what. ``--break NAME`` takes one guard out of the code
+first (``mutants.py``), to see how many lives it takes until somebody notices.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import multiprocessing
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from tests.simulation.life import Outcome, live
+from tests.simulation.mutants import MUTANTS
+
+_CHUNK = 5
+
+
+def _one(asked: tuple[int, int, str | None]) -> Outcome:
+    seed, steps, broken = asked
+    with MUTANTS[broken]() if broken else MUTANTS["nothing"]():
+        return live(seed, steps)
+
+
+def _prepare() -> None:
+    # What is there before the first life is there after the last: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+
+
+def _lives(seeds: range, steps: int, broken: str | None, jobs: int) -> Iterator[Outcome]:
+    asked = [(seed, steps, broken) for seed in seeds]
+    if jobs == 1:
+        _prepare()
+        yield from map(_one, asked)
+        return
+    with multiprocessing.get_context("fork").Pool(jobs, _prepare) as pool:
+        yield from pool.imap_unordered(_one, asked, _CHUNK)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--runs", type=int, default=1000, metavar="N", help="how many lives (default: 1000)")
+    parser.add_argument("--steps", type=int, default=50, metavar="N", help="steps of each (default: 50)")
+    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first seed (default: 0)")
+    parser.add_argument("--seed", type=int, metavar="SEED", help="one life alone")
+    parser.add_argument("--trace", action="store_true", help="with --seed: line by line")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: all CPUs)")
+    parser.add_argument("--break", dest="broken", choices=sorted(MUTANTS), metavar="NAME", help=", ".join(sorted(MUTANTS)))
+    parser.add_argument("--until-found", action="store_true", help="end with the first violation")
+    return parser.parse_args()
+
+
+def _show_one(seed: int, steps: int, broken: str | None, *, tracing: bool) -> int:
+    with MUTANTS[broken or "nothing"]():
+        outcome = live(seed, steps, tracing=tracing)
+    print("\n".join([*outcome.trace, *(f"seed {seed}: {violation}" for violation in outcome.violations)]))
+    print(f"seed {seed}: {outcome.steps} steps, {outcome.seconds:.1f} s, {len(outcome.violations)} violations")
+    return 1 if outcome.violations else 0
+
+
+def _figures(counts: Counter[str], group: str) -> str:
+    found = {key.removeprefix(group): count for key, count in counts.items() if key.startswith(group)}
+    return ", ".join(f"{count} {key}" for key, count in sorted(found.items(), key=lambda item: -item[1]))
+
+
+def main() -> int:
+    """Run what was asked for; 1 when an invariant was violated."""
+    asked = _arguments()
+    if asked.seed is not None:
+        return _show_one(asked.seed, asked.steps, asked.broken, tracing=asked.trace)
+    began = time.monotonic()
+    counts: Counter[str] = Counter()
+    runs = steps = calls = violated = 0
+    seconds = 0.0
+    for outcome in _lives(range(asked.first, asked.first + asked.runs), asked.steps, asked.broken, asked.jobs):
+        runs += 1
+        steps += outcome.steps
+        calls += outcome.calls
+        seconds += outcome.seconds
+        counts.update(outcome.counts)
+        if outcome.violations:
+            violated += 1
+            print(f"seed {outcome.seed}: {outcome.violations[0]}", flush=True)
+            if asked.until_found:
+                print(f"found after {runs} lives")
+                return 1
+    print(f"{runs} runs, {steps} steps, {seconds / 3600:.1f} hours of their time, {calls} calls")
+    print(f"{counts['requests']} requests, {counts['wakes']} wakes, {counts['starts']} starts, {counts['sleeps decided']} "
+          f"sleeps decided, {counts['stops']} stops, {counts['excused stops in use']} of them excused in use")
+    print(f"answers: {_figures(counts, 'answer ')}")
+    print(f"faults: {_figures(counts, 'fault ')}")
+    print(f"{violated} runs with violations; {time.monotonic() - began:.0f} s")
+    return 1 if violated else 0
+
+
+if __name__ == "__main__":
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        # The order of sets of names is part of a seed's life.
+        os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
+    sys.exit(main())

@@ -97,9 +97,11 @@ def of(world: World) -> Iterator[None]:
 def unheard() -> Iterator[None]:
     """Within it, nobody hears what objects say when they are collected."""
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        logging.disable(logging.NOTSET)
         sys.unraisablehook = hook

@@ -422,6 +422,8 @@ def _settle(answer: asyncio.Future[Any], result: object) -> None:
         return
     if isinstance(result, Exception):
         answer.set_exception(result)
+        # Who asked may have given up in this very moment.
+        answer.exception()
     else:
         answer.set_result(result)
 

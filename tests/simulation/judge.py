@@ -75,6 +75,8 @@ class Judge:
         """When each tenant's desired state last became something else than started."""
         self._stopped: dict[str, float] = {}
         """Until when an operator's stop was in force."""
+        self._undeclared: dict[str, float] = {}
+        """Until when there was no declaration."""
         self._starting: dict[str, list[Process]] = {}
         self._used: dict[tuple[str, str], float] = {}
         """By tenant and proxy: when a request was last in flight."""
@@ -117,6 +119,11 @@ class Judge:
                     self._never_early(tenant)
                 elif state is not None and state.state is Desired.STARTED:
                     self._world.count("wakes")
+            elif key.startswith(keys.TENANTS):
+                tenant = keys.name_of(key, keys.TENANTS)
+                gone = isinstance(operation, Delete)
+                self._world.tell(process.name, f"{tenant} is {'removed' if gone else 'declared'}")
+                self._undeclared[tenant] = FOR_EVER if gone else self._world.scheduler.now
             elif key.startswith(keys.OBSERVED):
                 tenant = keys.name_of(key, keys.OBSERVED)
                 if isinstance(operation, Delete):
@@ -177,8 +184,7 @@ class Judge:
                 dead = world.troubled(request.began, frozenset({"kill"}), here)
                 explained = dead or proxies_sight or world.troubled(since, HARM, tenants)
             case "nobody" | "routes-not-loaded" | "unknown-host" | "tenant-removed":
-                undeclared = world.troubled(since, frozenset({"undeclared"}), tenants)
-                explained = undeclared or world.troubled(since, frozenset({"kill", "boot", "freeze"}), here)
+                explained = self._undeclared.get(request.tenant, 0.0) >= since or world.troubled(since, frozenset({"kill", "boot", "freeze"}), here)
             case "upstream-connect" | "upstream-lost" | "upstream-timeout":
                 explained = proxies_sight or world.troubled(since, HARM, tenants)
             case "wake-timeout":
@@ -281,7 +287,7 @@ class Judge:
                     if not world.troubled(now - idle - RECOVERY, WRITES, frozenset({request.proxy})):
                         world.violated("I1", f"{tenant} is put to sleep while {request} is in flight")
         for (used, proxy), at in self._used.items():
-            if used == tenant and now - at < 0.85 * idle:
+            if used == tenant and 0.6 < now - at < 0.85 * idle:
                 dead = world.troubled(at - 3.0, WRITES | {"kill"}, frozenset({proxy}))
                 if not dead and not world.troubled(at - 3.0, frozenset({"registry down", "registry hangs"}), frozenset({""})):
                     world.violated("I1", f"{tenant} is put to sleep {now - at:.2f} s after its last use by {proxy}")

@@ -209,8 +209,11 @@ class Life:
             box = self.dockerd.of(name)
             if box is not None and box.paused:
                 box.paused = False
+        # As long as an operator's call may last that the registry had not answered: what he said last counts.
+        self._pass(4.0)
+        for name in NAMES:
             self.operator.ask(lambda registry, name=name: _declare(registry, self._tenants[name]))  # type: ignore[misc]
-        self._pass(2.0)
+        self._pass(1.0)
         for name in NAMES:
             desired = self.judge.desired(name)
             if desired is not None and desired.state is Desired.STOPPED:

@@ -225,6 +225,8 @@ def _settle(wire: Wire, answer: asyncio.Future[Any], result: object) -> None:
         return
     if isinstance(result, RegistryError):
         answer.set_exception(result)
+        # Who asked may have given up in this very moment.
+        answer.exception()
     else:
         answer.set_result(result)
 
