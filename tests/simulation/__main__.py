@@ -4,6 +4,8 @@
 first (``mutants.py``), to see how many lives it takes until somebody notices.
 """
 
+# ruff: noqa: T201 - it prints its figures
+
 from __future__ import annotations
 
 import argparse
@@ -21,8 +23,10 @@ from tests.simulation.mutants import MUTANTS
 _CHUNK = 5
 
 
-def _one(asked: tuple[int, int, str | None]) -> Outcome:
-    seed, steps, broken = asked
+def _one(asked: tuple[int, int, str | None, float | None]) -> Outcome | None:
+    seed, steps, broken, until = asked
+    if until is not None and time.monotonic() > until:
+        return None
     with MUTANTS[broken]() if broken else MUTANTS["nothing"]():
         return live(seed, steps)
 
@@ -33,14 +37,16 @@ def _prepare() -> None:
     gc.freeze()
 
 
-def _lives(seeds: range, steps: int, broken: str | None, jobs: int) -> Iterator[Outcome]:
-    asked = [(seed, steps, broken) for seed in seeds]
-    if jobs == 1:
+def _lives(asked: argparse.Namespace) -> Iterator[Outcome]:
+    until = None if asked.seconds is None else time.monotonic() + asked.seconds
+    seeds = range(asked.first, asked.first + asked.runs)
+    each = [(seed, asked.steps, asked.broken, until) for seed in seeds]
+    if asked.jobs == 1:
         _prepare()
-        yield from map(_one, asked)
+        yield from (outcome for outcome in map(_one, each) if outcome is not None)
         return
-    with multiprocessing.get_context("fork").Pool(jobs, _prepare) as pool:
-        yield from pool.imap_unordered(_one, asked, _CHUNK)
+    with multiprocessing.get_context("fork").Pool(asked.jobs, _prepare) as pool:
+        yield from (outcome for outcome in pool.imap_unordered(_one, each, _CHUNK) if outcome is not None)
 
 
 def _arguments() -> argparse.Namespace:
@@ -50,8 +56,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--first", type=int, default=0, metavar="SEED", help="the first seed (default: 0)")
     parser.add_argument("--seed", type=int, metavar="SEED", help="one life alone")
     parser.add_argument("--trace", action="store_true", help="with --seed: line by line")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: all CPUs)")
-    parser.add_argument("--break", dest="broken", choices=sorted(MUTANTS), metavar="NAME", help=", ".join(sorted(MUTANTS)))
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: all CPUs)"
+    )
+    parser.add_argument(
+        "--break", dest="broken", choices=sorted(MUTANTS), metavar="NAME", help=", ".join(sorted(MUTANTS))
+    )
+    parser.add_argument("--seconds", type=float, metavar="S", help="begin no life after so many seconds")
     parser.add_argument("--until-found", action="store_true", help="end with the first violation")
     return parser.parse_args()
 
@@ -78,7 +89,7 @@ def main() -> int:
     counts: Counter[str] = Counter()
     runs = steps = calls = violated = 0
     seconds = 0.0
-    for outcome in _lives(range(asked.first, asked.first + asked.runs), asked.steps, asked.broken, asked.jobs):
+    for outcome in _lives(asked):
         runs += 1
         steps += outcome.steps
         calls += outcome.calls
@@ -90,9 +101,11 @@ def main() -> int:
             if asked.until_found:
                 print(f"found after {runs} lives")
                 return 1
-    print(f"{runs} runs, {steps} steps, {seconds / 3600:.1f} hours of their time, {calls} calls")
-    print(f"{counts['requests']} requests, {counts['wakes']} wakes, {counts['starts']} starts, {counts['sleeps decided']} "
-          f"sleeps decided, {counts['stops']} stops, {counts['excused stops in use']} of them excused in use")
+    print(f"{runs} runs, {steps} steps, {seconds / 3600:.1f} hours of virtual time, {calls} calls")
+    print(
+        f"{counts['requests']} requests, {counts['wakes']} wakes, {counts['starts']} starts, {counts['sleeps decided']} "
+        f"sleeps decided, {counts['stops']} stops, {counts['excused stops in use']} of them excused in use"
+    )
     print(f"answers: {_figures(counts, 'answer ')}")
     print(f"faults: {_figures(counts, 'fault ')}")
     print(f"{violated} runs with violations; {time.monotonic() - began:.0f} s")
@@ -102,5 +115,9 @@ def main() -> int:
 if __name__ == "__main__":
     if os.environ.get("PYTHONHASHSEED") != "0":
         # The order of sets of names is part of a seed's life.
-        os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
+        os.execve(  # noqa: S606 - itself
+            sys.executable,
+            [sys.executable, "-m", "tests.simulation", *sys.argv[1:]],
+            {**os.environ, "PYTHONHASHSEED": "0"},
+        )
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""What has to stand still for a seed to be one life: clocks, addresses of memory, what the machine's network looks like.
+"""What has to stand still for a seed to be one life: clocks, addresses of memory, the look of the machine's network.
 
 Only while a life is lived; afterwards everything is as it was. Besides, ``python -m tests.simulation`` runs itself with
 a fixed PYTHONHASHSEED, because the order of sets of names depends on it.
@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any, Final
+from unittest.mock import patch
 
 from gogeta.kit import clock
 from gogeta.net.fleet import Entry
@@ -68,13 +69,9 @@ def _by_name(entry: Any) -> int:  # noqa: ANN401 - an Entry
 @contextlib.contextmanager
 def of(world: World) -> Iterator[None]:
     """Within it, the product lives in this world."""
-    before = (clock.time, Entry.__hash__, docker_view.is_attached)
     handler = _Listening(world)
     loggers = [logging.getLogger(name) for name in ("gogeta", "passivator", "asyncio")]
     kept = [(logger.level, logger.propagate) for logger in loggers]
-    clock.time = _Clock(world)  # type: ignore[assignment]
-    Entry.__hash__ = _by_name  # type: ignore[method-assign, assignment]
-    docker_view.is_attached = lambda _: True
     for logger in loggers:
         logger.setLevel(logging.INFO if world.tracing else logging.ERROR)
         logger.propagate = False
@@ -82,9 +79,13 @@ def of(world: World) -> Iterator[None]:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        yield
+        with (
+            patch.object(clock, "time", _Clock(world)),
+            patch.object(Entry, "__hash__", _by_name),
+            patch.object(docker_view, "is_attached", lambda _: True),
+        ):
+            yield
     finally:
-        clock.time, Entry.__hash__, docker_view.is_attached = before  # type: ignore[method-assign, assignment]
         for logger, (level, propagate) in zip(loggers, kept, strict=True):
             logger.removeHandler(handler)
             logger.setLevel(level)

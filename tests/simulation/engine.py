@@ -178,7 +178,9 @@ class Dockerd:
 
     # ----------------------------------------------------------------------------------------------------------- calls
 
-    def ask(self, process: Process, answer: asyncio.Future[Any], work: Callable[[Callable[[object], None]], None]) -> None:
+    def ask(
+        self, process: Process, answer: asyncio.Future[Any], work: Callable[[Callable[[object], None]], None]
+    ) -> None:
         """A client's call has come; ``work`` is given what to answer with."""
         if not self.up:
             self._answer(_Asked(process, answer, 0.0), RuntimeUnavailableError("the engine is not there"))
@@ -199,7 +201,9 @@ class Dockerd:
         else:
             work(reply)
 
-    def _work(self, number: int, work: Callable[[Callable[[object], None]], None], reply: Callable[[object], None]) -> None:
+    def _work(
+        self, number: int, work: Callable[[Callable[[object], None]], None], reply: Callable[[object], None]
+    ) -> None:
         if number in self._asked:
             work(reply)
 

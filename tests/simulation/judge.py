@@ -36,7 +36,9 @@ from tests.simulation.world import FOR_EVER, World
 
 WRITES: Final = frozenset({"cut", "slow", "freeze", "lost answers"})
 """What keeps a proxy from writing last accesses."""
-SIGHT: Final = frozenset({"cut", "slow", "late watch", "freeze", "lost answers", "registry down", "registry hangs", "boot"})
+SIGHT: Final = frozenset(
+    {"cut", "slow", "late watch", "freeze", "lost answers", "registry down", "registry hangs", "boot"}
+)
 """What keeps a proxy from seeing a decision and taking it back in time."""
 AT_ONCE: Final = frozenset({"broken watch", "compaction"})
 """The same, for a moment."""
@@ -157,7 +159,7 @@ class Judge:
     def departed(self, number: int, box: Box) -> None:
         """An application is done with a request."""
         request = self._at.get(box, {}).pop(number, None)
-        if request is not None:
+        if request is not None and not self._of_earlier(request):
             self._used[request.tenant, request.proxy] = self._world.scheduler.now
 
     def ended(self, request: Request) -> None:
@@ -184,7 +186,9 @@ class Judge:
                 dead = world.troubled(request.began, frozenset({"kill"}), here)
                 explained = dead or proxies_sight or world.troubled(since, HARM, tenants)
             case "nobody" | "routes-not-loaded" | "unknown-host" | "tenant-removed":
-                explained = self._undeclared.get(request.tenant, 0.0) >= since or world.troubled(since, frozenset({"kill", "boot", "freeze"}), here)
+                explained = self._undeclared.get(request.tenant, 0.0) >= since or world.troubled(
+                    since, frozenset({"kill", "boot", "freeze"}), here
+                )
             case "upstream-connect" | "upstream-lost" | "upstream-timeout":
                 explained = proxies_sight or world.troubled(since, HARM, tenants)
             case "wake-timeout":
@@ -243,17 +247,27 @@ class Judge:
             if request.ended is None:
                 self._in_flight(request, tenant)
 
+    def _of_earlier(self, request: Request) -> bool:
+        """Whether the tenant was removed since: what was under way then ends with that declaration."""
+        return request.began <= self._undeclared.get(request.tenant, 0.0)
+
     def _in_flight(self, request: Request, tenant: str) -> None:
         world, proxy = self._world, frozenset({"", request.proxy})
         decided = self._decided.get(tenant, world.scheduler.now)
         sight_lost = world.troubled(decided - RECOVERY, SIGHT, proxy) or world.troubled(decided - 1.0, AT_ONCE, proxy)
         writes_lost = world.troubled(decided - self.idle_timeout(tenant) - RECOVERY, WRITES, frozenset({request.proxy}))
         before = request.began < decided - 0.5
+        if self._of_earlier(request):
+            world.over(world.trouble("excused stop", tenant))
+            return
         if sight_lost and (writes_lost or not before or self._slept_by_hand(tenant)):
             world.count("excused stops in use")
             world.over(world.trouble("excused stop", tenant))
             return
-        world.violated("I1", f"{tenant} is stopped while {request} is in flight (decided {world.scheduler.now - decided:.3f} s ago)")
+        world.violated(
+            "I1",
+            f"{tenant} is stopped while {request} is in flight (decided {world.scheduler.now - decided:.3f} s ago)",
+        )
 
     def _slept_by_hand(self, tenant: str) -> bool:
         desired = self.desired(tenant)
@@ -275,21 +289,27 @@ class Judge:
         elif world.scheduler.now - announced.at > 1.0:
             slow = frozenset({"freeze", "engine hangs", "engine slow"})
             if not world.troubled(announced.at, slow, frozenset({"", process.name})):
-                world.violated("I5", f"{process.name} stops {tenant} {world.scheduler.now - announced.at:.1f} s after it said so")
+                world.violated(
+                    "I5", f"{process.name} stops {tenant} {world.scheduler.now - announced.at:.1f} s after it said so"
+                )
 
     def _never_early(self, tenant: str) -> None:
         """Nobody is put to sleep by the idle policy while, or soon after, it is used through a proxy that can write."""
         world, idle = self._world, self.idle_timeout(tenant)
         now = world.scheduler.now
-        for box, requests in self._at.items():
+        for requests in self._at.values():
             for request in requests.values():
-                if box.tenant == tenant and request.ended is None and request.began < now - 0.5:
+                if request.tenant == tenant and request.ended is None and not self._of_earlier(request):
+                    if request.began > now - 0.6:
+                        continue
                     if not world.troubled(now - idle - RECOVERY, WRITES, frozenset({request.proxy})):
                         world.violated("I1", f"{tenant} is put to sleep while {request} is in flight")
         for (used, proxy), at in self._used.items():
             if used == tenant and 0.6 < now - at < 0.85 * idle:
                 dead = world.troubled(at - 3.0, WRITES | {"kill"}, frozenset({proxy}))
-                if not dead and not world.troubled(at - 3.0, frozenset({"registry down", "registry hangs"}), frozenset({""})):
+                if not dead and not world.troubled(
+                    at - 3.0, frozenset({"registry down", "registry hangs"}), frozenset({""})
+                ):
                     world.violated("I1", f"{tenant} is put to sleep {now - at:.2f} s after its last use by {proxy}")
 
 

@@ -56,7 +56,9 @@ class Life:
         self.server = Server(world)
         self.dockerd = Dockerd(world)
         self.network = Network(world, self.dockerd)
-        self.proxies = [ProxyPart(world, self.server, self.network, f"proxy{n}") for n in range(self.random.choice((2, 2, 3)))]
+        self.proxies = [
+            ProxyPart(world, self.server, self.network, f"proxy{n}") for n in range(self.random.choice((2, 2, 3)))
+        ]
         self.passivator = PassivatorPart(world, self.server, self.network, "passivator", self.dockerd)
         self.operator = OperatorPart(world, self.server, self.network, "operator")
         self.parts: list[Part] = [*self.proxies, self.passivator]
@@ -111,7 +113,9 @@ class Life:
             world.violated("FAULT", str(error))
         for process in world.processes:
             process.bury()
-        return Outcome(world.seed, self.steps, world.scheduler.calls, world.now, world.counts, world.violations, world.lines)
+        return Outcome(
+            world.seed, self.steps, world.scheduler.calls, world.now, world.counts, world.violations, world.lines
+        )
 
     def _begin(self) -> None:
         self.operator.start()
@@ -133,7 +137,10 @@ class Life:
         kinds = [kind for kind in TROUBLES if chance.random() < share]
         trouble = chance.choice((0.1, 0.3, 0.5)) if kinds else 0.0
         orders = [order for order in ORDERS if chance.random() < 0.5] if chance.random() < 0.6 else []
-        self.world.tell("life", f"{len(self.proxies)} proxies, shared network: {self.judge.shared_network}, {[k.__name__ for k in kinds]}")
+        self.world.tell(
+            "life",
+            f"{len(self.proxies)} proxies, shared network: {self.judge.shared_network}, {[k.__name__ for k in kinds]}",
+        )
         for _ in range(steps):
             self.steps += 1
             drawn = chance.random()

@@ -5,8 +5,9 @@ Each is a context manager; within it the code is broken. ``docs/reliability.md``
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
 from unittest.mock import patch
@@ -16,14 +17,12 @@ from gogeta.net.activity import Activity
 from gogeta.net.fleet import Entry
 from gogeta.net.forwarder import Proxy
 from gogeta.registry import keys
-from gogeta.registry.mirror import Mirror
 from gogeta.registry.store import Changes, Committed, CompactedError, Delete, Guard, Put, Refused
 from passivator.controller import Controller
 from passivator.core.idle import IdlePolicy
 from passivator.drivers.docker import DockerDriver
 from passivator.observer import Observer
 from passivator.recorder import Recorder
-from passivator.worker import Worker
 from tests.simulation.registry import SimulatedStore
 
 Mutant = Callable[[], AbstractContextManager[Any]]
@@ -83,7 +82,7 @@ def old_pools() -> AbstractContextManager[Any]:
 
 
 def stale_mirror() -> AbstractContextManager[Any]:
-    """passivator takes its copy of the registry for current, whatever happens."""
+    """The controller takes its copy of the registry for current, whatever happens."""
     return patch.object(Controller, "_fresh", lambda _: True)
 
 
@@ -92,7 +91,7 @@ def no_take_back() -> AbstractContextManager[Any]:
 
     def changed(self: Proxy, entry: Entry) -> None:
         for exchange in tuple(entry.held):
-            self._admit_and_send(exchange)  # noqa: SLF001 - it is that method, less one thing
+            self._admit_and_send(exchange)
 
     return patch.object(Proxy, "_changed", changed)
 
@@ -126,7 +125,7 @@ def gap_after_compaction() -> AbstractContextManager[Any]:
             async for changes in watch(self, prefix, after):
                 yield changes
         except CompactedError:
-            async for changes in watch(self, prefix, self._server.space.revision):  # noqa: SLF001 - what it must not do
+            async for changes in watch(self, prefix, self._server.space.revision):
                 yield changes
 
     return patch.object(SimulatedStore, "watch", skipping)
@@ -144,11 +143,9 @@ def lost_answers_are_failures() -> AbstractContextManager[Any]:
 def events_only() -> AbstractContextManager[Any]:
     """What the runtime's events do not tell is never looked for."""
 
-    async def once(self: Observer) -> Any:
+    async def once(self: Observer) -> None:
         self._listed(await self._driver.list())
         self.listings += 1
-        import asyncio
-
         await asyncio.Event().wait()
 
     return patch.object(Observer, "run_resync", once)
@@ -157,20 +154,6 @@ def events_only() -> AbstractContextManager[Any]:
 def blind_is_silent() -> AbstractContextManager[Any]:
     """Time in which the registry could not be seen counts as silence."""
     return patch.object(IdlePolicy, "lost_sight", lambda *_: None)
-
-
-def first_of_any_instance() -> AbstractContextManager[Any]:
-    """Readiness of one instance is recorded for whichever runs then."""
-    start = Worker._start
-
-    async def started(self: Worker, record: Any, event: Any) -> float:
-        pause = await start(self, record, event)
-        if self._readiness is not None and self._runtime is not None:
-            self._note(record, event, urgent=True)
-            self._succeeded(record, self._runtime.endpoints)
-        return pause
-
-    return patch.object(Worker, "_start", started)
 
 
 MUTANTS: Final[dict[str, Mutant]] = {
@@ -190,10 +173,3 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "blind-is-silent": blind_is_silent,
 }
 """By the name that ``--break`` takes."""
-
-
-@contextlib.contextmanager
-def broken(name: str) -> Iterator[None]:
-    """Within it, this guard is missing."""
-    with MUTANTS[name]():
-        yield

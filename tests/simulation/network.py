@@ -273,7 +273,9 @@ class Application:
         tag = f"X-Tenant: {self._box.tenant}\r\nX-Instance: {self._instance}\r\n"
         after = self._network.world.scheduler.after
         if kind == "socket":
-            self._write(f"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{tag}\r\n".encode())
+            self._write(
+                f"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{tag}\r\n".encode()
+            )
             return
         if kind == "download":
             self._write(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{tag}\r\n".encode())

@@ -133,7 +133,9 @@ class ProxyPart(Part):
         self._visited += 1
         number = self._visited
         self.world.scheduler.at(
-            self.world.scheduler.now + 0.0001, process, lambda: transport.start(Visited(self.proxy, self.listener, number))
+            self.world.scheduler.now + 0.0001,
+            process,
+            lambda: transport.start(Visited(self.proxy, self.listener, number)),
         )
         return transport
 

@@ -108,7 +108,6 @@ class Server:
         """Called with each guardless or guarded commit that has just happened."""
         self._queued: list[Callable[[], None]] = []
         self._streams: dict[_Stream, None] = {}
-        self._telling = False
         world.scheduler.after(SIGN_OF_LIFE, self._signs_of_life)
 
     # -------------------------------------------------------------------------------------------------------- troubles
@@ -270,6 +269,7 @@ class SimulatedStore:
         """See ``Store``."""
         stream = _Stream(self._process, self._wire, prefix, after)
         world = self._server.world
+        loop = asyncio.get_running_loop()
         world.scheduler.after(world.between(*self._wire.latency), self._server.follow, stream)
         try:
             while True:
@@ -278,12 +278,14 @@ class SimulatedStore:
                     if isinstance(message, RegistryError):
                         raise message
                     yield message
-                stream.waiter = asyncio.get_running_loop().create_future()
+                stream.waiter = loop.create_future()
+                silent = loop.call_later(
+                    SILENCE, _give_up, stream.waiter, RegistryUnavailableError("nothing was heard")
+                )
                 try:
-                    async with asyncio.timeout(SILENCE):
-                        await stream.waiter
-                except TimeoutError:
-                    raise RegistryUnavailableError(f"nothing was heard for {SILENCE:g} s") from None
+                    await stream.waiter
+                finally:
+                    silent.cancel()
         finally:
             stream.open = False
 
@@ -308,13 +310,20 @@ class SimulatedStore:
         """See ``Store``."""
 
     async def _call(self, work: Callable[[], T], *, guarded: bool = False) -> T:
-        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
         world = self._server.world
         world.scheduler.after(
             world.between(*self._wire.latency), self._server.receive, self._process, self._wire, work, answer
         )
+        error = RegistryUnavailableError(f"no answer within {TIMEOUT:g} s", unknown=guarded)
+        late = loop.call_later(TIMEOUT, _give_up, answer, error)
         try:
-            async with asyncio.timeout(TIMEOUT):
-                return await answer
-        except TimeoutError:
-            raise RegistryUnavailableError(f"no answer within {TIMEOUT:g} s", unknown=guarded) from None
+            return await answer
+        finally:
+            late.cancel()
+
+
+def _give_up(answer: asyncio.Future[Any], error: RegistryUnavailableError) -> None:
+    if not answer.done():
+        answer.set_exception(error)

@@ -106,32 +106,34 @@ class Scheduler:
         self.now = max(self.now, end)
 
     def _run_ready(self) -> None:
-        ready = self._ready
-        while ready:
-            call = ready.popleft()
-            if call.cancelled_:
-                continue
-            process = call.owner
-            if process is not None and not process.may_run(call):
-                continue
-            self.calls += 1
-            self._at_once += 1
-            if self._at_once > _MOST_AT_ONCE:
-                raise HotLoopError(f"{process}: {call.callback!r} is called again and again, and no time passes")
-            self._make(process, call)
-
-    def _make(self, process: Process | None, call: Call) -> None:
-        self.running = process
-        events._set_running_loop(None if process is None else process.loop)  # noqa: SLF001 - what asyncio's runners do
+        ready, set_loop = self._ready, events._set_running_loop  # noqa: SLF001 - what asyncio's runners do
+        loop = None
         try:
-            if call.context is None:
-                call.callback(*call.args)
-            else:
-                call.context.run(call.callback, *call.args)
-        except Exception as error:  # noqa: BLE001 - a loop outlives what its callbacks raise, and says so
-            self.on_error(process, error, f"in {call.callback!r}")
+            while ready:
+                call = ready.popleft()
+                if call.cancelled_:
+                    continue
+                process = call.owner
+                if process is not None and (process.hampered and not process.may_run(call)):
+                    continue
+                self.calls += 1
+                self._at_once += 1
+                if self._at_once > _MOST_AT_ONCE:
+                    raise HotLoopError(f"{process}: {call.callback!r} is called again and again, and no time passes")
+                self.running = process
+                wanted = None if process is None else process.loop
+                if wanted is not loop:
+                    loop = wanted
+                    set_loop(cast("asyncio.AbstractEventLoop | None", loop))
+                try:
+                    if call.context is None:
+                        call.callback(*call.args)
+                    else:
+                        call.context.run(call.callback, *call.args)
+                except Exception as error:  # noqa: BLE001 - a loop outlives what its callbacks raise, and says so
+                    self.on_error(process, error, f"in {call.callback!r}")
         finally:
-            events._set_running_loop(None)  # noqa: SLF001
+            set_loop(None)
             self.running = None
 
 
@@ -151,8 +153,9 @@ class Process:
         self.born = scheduler.now
         self.doomed = False
         """Whether somebody will start it again when it dies."""
-        self.fuse: int | None = None
-        """It dies before the call after so many more of its own."""
+        self._fuse: int | None = None
+        self.hampered = False
+        """Whether ``may_run`` has something to say."""
         self.on_death: list[Callable[[], None]] = []
         self.wall_offset = 0.0
         """How far its host's wall clock is off, in seconds."""
@@ -161,6 +164,16 @@ class Process:
 
     def __repr__(self) -> str:
         return f"<{self.name}{' dead' if self.dead else ' frozen' if self.frozen else ''}>"
+
+    @property
+    def fuse(self) -> int | None:
+        """It dies before the call after so many more of its own."""
+        return self._fuse
+
+    @fuse.setter
+    def fuse(self, calls: int | None) -> None:
+        self._fuse = calls
+        self.hampered = True
 
     @property
     def runs(self) -> bool:
@@ -174,9 +187,9 @@ class Process:
         if self.frozen:
             self._put_off.append(call)
             return False
-        if self.fuse is not None:
-            self.fuse -= 1
-            if self.fuse < 0:
+        if self._fuse is not None:
+            self._fuse -= 1
+            if self._fuse < 0:
                 self.kill()
                 return False
         return True
@@ -189,13 +202,13 @@ class Process:
         """SIGKILL: nothing of it is run any more."""
         if self.dead:
             return
-        self.dead = True
+        self.dead = self.hampered = True
         for told in self.on_death:
             told()
 
     def freeze(self) -> None:
         """SIGSTOP."""
-        self.frozen = True
+        self.frozen = self.hampered = True
 
     def thaw(self) -> None:
         """SIGCONT: what became due meanwhile happens now."""
@@ -213,7 +226,7 @@ class Process:
 
     def bury(self) -> None:
         """The world is over: let go without a word."""
-        self.dead = True
+        self.dead = self.hampered = True
         for task in self._tasks:
             if not task.done():
                 task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001 - as asyncio's own gather does
@@ -227,7 +240,7 @@ class Connector(Protocol):
         ...
 
 
-class ProcessLoop(asyncio.AbstractEventLoop):
+class ProcessLoop:
     """As much of an event loop as our code uses. Time is the scheduler's; sockets are the connector's."""
 
     def __init__(self, scheduler: Scheduler, process: Process) -> None:
@@ -259,11 +272,13 @@ class ProcessLoop(asyncio.AbstractEventLoop):
 
     def create_future(self) -> asyncio.Future[Any]:
         """As asyncio has it."""
-        return asyncio.Future(loop=self)
+        return asyncio.Future(loop=cast("asyncio.AbstractEventLoop", self))
 
     def create_task(self, coro: Any, *, name: Any = None, context: Context | None = None) -> asyncio.Task[Any]:  # noqa: ANN401 - asyncio's signature
         """As asyncio has it."""
-        task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, name=name, context=context)
+        task: asyncio.Task[Any] = asyncio.Task(
+            coro, loop=cast("asyncio.AbstractEventLoop", self), name=name, context=context
+        )
         self._process.hold(task)
         return task
 

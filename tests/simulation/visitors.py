@@ -78,7 +78,9 @@ class Visitor:
                 fields.append("Content-Length: 4")
             case "socket":
                 fields += ["Connection: Upgrade", "Upgrade: websocket"]
-        return f"{method} {target} HTTP/1.1\r\n{''.join(line + chr(13) + chr(10) for line in fields)}\r\n{body}".encode()
+        return (
+            f"{method} {target} HTTP/1.1\r\n{''.join(line + chr(13) + chr(10) for line in fields)}\r\n{body}".encode()
+        )
 
     def leave(self) -> None:
         """Close, whatever has come so far."""
