@@ -230,7 +230,8 @@ class Worker:
             raise
         self._phases = (queued, Phase("started", _ms(monotonic() - began)))
         self._attempt = runtime.instance
-        self._readiness = Readiness(record.tenant, runtime.instance, began)
+        # From when it runs: what the runtime itself took is no fault of the tenant's.
+        self._readiness = Readiness(record.tenant, runtime.instance, monotonic())
         self._runtime = runtime
         return AT_ONCE
 
@@ -262,8 +263,7 @@ class Worker:
     def _succeeded(self, record: TenantRecord, endpoints: tuple[Endpoint, ...]) -> None:
         assert self._readiness is not None  # noqa: S101 - it has just answered
         around, now = self._around, monotonic()
-        begun = self._readiness.began + sum(phase.ms for phase in self._phases if phase.name == "started") / 1000
-        phases = (*self._phases, Phase("ready", _ms(now - begun)))
+        phases = (*self._phases, Phase("ready", _ms(now - self._readiness.began)))
         self._note(record, Event.READY, urgent=True, endpoints=endpoints, instance=self._attempt, phases=phases)
         for phase in phases:
             around.meters.start_seconds.labels(phase.name).observe(phase.ms / 1000)

@@ -17,12 +17,12 @@ must hold, and exactly what excuses an exception. The same seed is the same life
 
 To add something to it:
 
-- another process (a second passivator, a leader's lease): a ``Part`` in ``parts.py``, one more in ``Life.parts``; kills,
-  freezes and cuts then find it by themselves;
+- another process (a second passivator, a leader's lease): a ``Part`` in ``parts.py``, one more in ``Life.parts``;
+  kills, freezes and cuts then find it by themselves;
 - another way to trouble it: a function in ``life.TROUBLES``, and its name among what the judge says it excuses;
 - another order of an operator: a function in ``life.ORDERS``;
-- another kind of request: a line in ``life.KINDS``, what the visitor sends in ``visitors.py``, what the application does
-  in ``network.Application``;
+- another kind of request: a line in ``life.KINDS``, what the visitor sends in ``visitors.py``, what the application
+  does in ``network.Application``;
 - another field of a tenant (a policy, a budget, pause tiers): draw it in ``Life._tenant``;
 - another promise: a method of ``Judge``, called where it could break;
 - and for each, a mutant in ``mutants.py`` that takes it away, so that it is known to be looked at.

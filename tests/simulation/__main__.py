@@ -103,8 +103,9 @@ def main() -> int:
                 return 1
     print(f"{runs} runs, {steps} steps, {seconds / 3600:.1f} hours of virtual time, {calls} calls")
     print(
-        f"{counts['requests']} requests, {counts['wakes']} wakes, {counts['starts']} starts, {counts['sleeps decided']} "
-        f"sleeps decided, {counts['stops']} stops, {counts['excused stops in use']} of them excused in use"
+        f"{counts['requests']} requests, {counts['wakes']} wakes, {counts['starts']} starts, "
+        f"{counts['sleeps decided']} sleeps decided, {counts['stops']} stops, "
+        f"{counts['excused stops in use']} of them excused in use"
     )
     print(f"answers: {_figures(counts, 'answer ')}")
     print(f"faults: {_figures(counts, 'fault ')}")

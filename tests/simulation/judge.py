@@ -18,7 +18,7 @@ Something new to be promised gets a method here, called by what happens, and a l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,7 +31,7 @@ from gogeta.registry.store import Delete, Guard, Put
 from tests.simulation.engine import Box
 from tests.simulation.registry import Server
 from tests.simulation.scheduler import Process
-from tests.simulation.visitors import BROKEN, LEFT, NOBODY, OWN, PAGE, Request
+from tests.simulation.visitors import LEFT, OWN, PAGE, Request
 from tests.simulation.world import FOR_EVER, World
 
 WRITES: Final = frozenset({"cut", "slow", "freeze", "lost answers"})
@@ -61,6 +61,8 @@ class _Announced:
     process: Process
     at: float
     revision: int
+    desired: DesiredState | None
+    """What the tenant should be at that moment: by whose word it is stopped."""
 
 
 class Judge:
@@ -83,6 +85,8 @@ class Judge:
         self._used: dict[tuple[str, str], float] = {}
         """By tenant and proxy: when a request was last in flight."""
         self.shared_network = False
+        self.on_sleep: Callable[[str], None] = lambda _: None
+        """Called when it has just been decided that a tenant sleeps."""
 
     # ------------------------------------------------------------------------------------------ what the registry has
 
@@ -108,19 +112,7 @@ class Judge:
             if key.startswith(keys.DESIRED):
                 tenant = keys.name_of(key, keys.DESIRED)
                 state = None if isinstance(operation, Delete) else decode(DesiredState, operation.value, what=key)
-                told = "forgotten" if state is None else f"{state.state} ({state.cause}, wake {state.wakes})"
-                self._world.tell(process.name, f"{tenant} should be {told}")
-                if self._stopped.get(tenant) == FOR_EVER:
-                    self._stopped[tenant] = self._world.scheduler.now
-                if state is not None and state.state is Desired.STOPPED:
-                    self._stopped[tenant] = FOR_EVER
-                if state is None or state.state is not Desired.STARTED:
-                    self._decided[tenant] = self._world.scheduler.now
-                if state is not None and state.cause is Cause.IDLE:
-                    self._world.count("sleeps decided")
-                    self._never_early(tenant)
-                elif state is not None and state.state is Desired.STARTED:
-                    self._world.count("wakes")
+                self._wished(process, tenant, state)
             elif key.startswith(keys.TENANTS):
                 tenant = keys.name_of(key, keys.TENANTS)
                 gone = isinstance(operation, Delete)
@@ -137,7 +129,29 @@ class Judge:
                 if observed.state is Observed.STOPPING:
                     entry = self._space.get(key)
                     assert entry is not None
-                    self._announced[tenant] = _Announced(process, self._world.scheduler.now, entry.revision)
+                    self._announced[tenant] = _Announced(
+                        process, self._world.scheduler.now, entry.revision, self.desired(tenant)
+                    )
+
+    def _wished(self, process: Process, tenant: str, state: DesiredState | None) -> None:
+        world = self._world
+        told = "forgotten" if state is None else f"{state.state} ({state.cause}, wake {state.wakes})"
+        world.tell(process.name, f"{tenant} should be {told}")
+        if self._stopped.get(tenant) == FOR_EVER:
+            self._stopped[tenant] = world.scheduler.now
+        if state is None or state.state is not Desired.STARTED:
+            self._decided[tenant] = world.scheduler.now
+        if state is None:
+            return
+        if state.state is Desired.STOPPED:
+            self._stopped[tenant] = FOR_EVER
+        elif state.state is Desired.STARTED:
+            world.count("wakes")
+        if state.cause in (Cause.IDLE, Cause.SLEEP):
+            self.on_sleep(tenant)
+        if state.cause is Cause.IDLE:
+            world.count("sleeps decided")
+            self._never_early(tenant)
 
     # ------------------------------------------------------------------------------------------------------- requests
 
@@ -186,8 +200,10 @@ class Judge:
                 dead = world.troubled(request.began, frozenset({"kill"}), here)
                 explained = dead or proxies_sight or world.troubled(since, HARM, tenants)
             case "nobody" | "routes-not-loaded" | "unknown-host" | "tenant-removed":
-                explained = self._undeclared.get(request.tenant, 0.0) >= since or world.troubled(
-                    since, frozenset({"kill", "boot", "freeze"}), here
+                explained = (
+                    self._undeclared.get(request.tenant, 0.0) >= since
+                    or proxies_sight
+                    or world.troubled(since, frozenset({"kill", "boot", "freeze"}), here)
                 )
             case "upstream-connect" | "upstream-lost" | "upstream-timeout":
                 explained = proxies_sight or world.troubled(since, HARM, tenants)
@@ -200,7 +216,7 @@ class Judge:
                 everybody = tenants | self._passivators
                 explained = world.troubled(since - RECOVERY, HARM | CONTROL, everybody)
             case "stopped":
-                explained = self._stopped.get(request.tenant, 0.0) >= since
+                explained = proxies_sight or self._stopped.get(request.tenant, 0.0) >= since
             case _:
                 explained = False
         return outcome if explained else None
@@ -236,12 +252,11 @@ class Judge:
         world.count("stops")
         world.tell(process.name, f"has {box.name} stopped")
         self._announced_rightly(process, box)
-        desired = self.desired(tenant)
-        if desired is None or desired.state is Desired.STOPPED:
+        announced, observed = self._announced.get(tenant), self.observed(tenant)
+        if announced is None or observed is None or observed.state is not Observed.STOPPING:
+            return  # a start that never became ready, or a fault that has just been told
+        if announced.desired is None or announced.desired.state is Desired.STOPPED:
             world.over(world.trouble("excused stop", tenant))
-            return
-        observed = self.observed(tenant)
-        if observed is not None and observed.state is Observed.FAILED:
             return
         for request in tuple(self._at.get(box, {}).values()):
             if request.ended is None:
@@ -279,8 +294,8 @@ class Judge:
         if self._space.get(keys.tenant_key(tenant)) is None:
             return  # its declaration is gone
         observed, announced = self.observed(tenant), self._announced.get(tenant)
-        if observed is not None and observed.state is Observed.FAILED:
-            return  # a start that never became ready
+        if observed is not None and observed.state in (Observed.FAILED, Observed.STARTING):
+            return  # a start that never became ready: nobody is sent there
         entry = self._space.get(keys.observed_key(tenant))
         if entry is None or announced is None or entry.revision != announced.revision:
             world.violated("I5", f"{process.name} stops {tenant}, which is {observed and observed.state}")
@@ -294,9 +309,14 @@ class Judge:
                 )
 
     def _never_early(self, tenant: str) -> None:
-        """Nobody is put to sleep by the idle policy while, or soon after, it is used through a proxy that can write."""
+        """Nobody is put to sleep by the idle policy while, or soon after, it is used through a proxy that can write.
+
+        An outage of the registry is noticed after seconds; what is decided in them is taken back, and not judged here.
+        """
         world, idle = self._world, self.idle_timeout(tenant)
         now = world.scheduler.now
+        if world.troubled(now - idle - RECOVERY, frozenset({"registry down", "registry hangs"}), frozenset({""})):
+            return
         for requests in self._at.values():
             for request in requests.values():
                 if request.tenant == tenant and request.ended is None and not self._of_earlier(request):
@@ -305,17 +325,11 @@ class Judge:
                     if not world.troubled(now - idle - RECOVERY, WRITES, frozenset({request.proxy})):
                         world.violated("I1", f"{tenant} is put to sleep while {request} is in flight")
         for (used, proxy), at in self._used.items():
-            if used == tenant and 0.6 < now - at < 0.85 * idle:
-                dead = world.troubled(at - 3.0, WRITES | {"kill"}, frozenset({proxy}))
-                if not dead and not world.troubled(
-                    at - 3.0, frozenset({"registry down", "registry hangs"}), frozenset({""})
-                ):
-                    world.violated("I1", f"{tenant} is put to sleep {now - at:.2f} s after its last use by {proxy}")
+            early = used == tenant and 0.6 < now - at < 0.85 * idle
+            if early and not world.troubled(at - 3.0, WRITES | {"kill"}, frozenset({proxy})):
+                world.violated("I1", f"{tenant} is put to sleep {now - at:.2f} s after its last use by {proxy}")
 
 
 def pending(requests: dict[int, Request]) -> list[Request]:
     """Those without an end."""
     return [request for request in requests.values() if request.ended is None]
-
-
-__all__ = ["BROKEN", "NOBODY", "Judge", "pending"]

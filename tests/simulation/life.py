@@ -74,6 +74,7 @@ class Life:
     def _connect(self) -> None:
         judge, dockerd = self.judge, self.dockerd
         self.server.on_commit = judge.committed
+        judge.on_sleep = self._meet_a_sleep
         dockerd.on_stop, dockerd.on_start_call, dockerd.on_start = judge.stop_begins, judge.start_asked, judge.started
         self.network.on_arrival, self.network.on_departure = judge.arrived, judge.departed
         for part in self.parts:
@@ -132,27 +133,42 @@ class Life:
 
     def _story(self, steps: int) -> None:
         chance = self.random
-        # Each life knows a few kinds of trouble, some none: what happens together is seen more often so.
-        share = chance.choice((0.0, 0.15, 0.35, 0.6))
-        kinds = [kind for kind in TROUBLES if chance.random() < share]
-        trouble = chance.choice((0.1, 0.3, 0.5)) if kinds else 0.0
-        orders = [order for order in ORDERS if chance.random() < 0.5] if chance.random() < 0.6 else []
-        self.world.tell(
-            "life",
-            f"{len(self.proxies)} proxies, shared network: {self.judge.shared_network}, {[k.__name__ for k in kinds]}",
-        )
+        if chance.random() < 0.5:
+            # A theme: a few kinds that are dangerous together, and often.
+            kinds, orders = chance.choice(THEMES)
+            trouble, order = 0.25, 0.25
+        else:
+            # A few of all kinds, some lives none: what happens together is seen more often so.
+            share = chance.choice((0.0, 0.15, 0.35, 0.6))
+            kinds = tuple(kind for kind in TROUBLES if chance.random() < share)
+            trouble = chance.choice((0.1, 0.3, 0.5)) if kinds else 0.0
+            orders = tuple(order for order in ORDERS if chance.random() < 0.5)
+            order = chance.choice((0.0, 0.12)) if orders else 0.0
+        shared = "one network" if self.judge.shared_network else "a network each"
+        named = ", ".join(each.__name__ for each in (*kinds, *orders))
+        self.world.tell("life", f"{len(self.proxies)} proxies, {shared}; {named}")
         for _ in range(steps):
             self.steps += 1
             drawn = chance.random()
             if drawn < trouble:
                 chance.choice(kinds)(self)
-            elif orders and drawn < trouble + 0.12:
+            elif drawn < trouble + order:
                 chance.choice(orders)(self)
             else:
                 self._visit()
             self._pass(chance.choice(PAUSES) * (0.5 + chance.random()))
             if self.world.violations:
                 return
+
+    def _meet_a_sleep(self, tenant: str) -> None:
+        """It has just been decided that a tenant sleeps: visitors come at every moment from now until it is stopped."""
+        chance = self.random
+        if self._peace or chance.random() < 0.4:
+            return
+        for _ in range(chance.randrange(1, 4)):
+            kind, seconds = chance.choice(KINDS)
+            asked = (tenant, chance.choice(self.proxies), kind, seconds)
+            self.world.scheduler.after(chance.choice((0.01, 0.1, 0.8)) * chance.random(), self.visit, *asked)
 
     def name(self) -> str:
         """A tenant's."""
@@ -614,6 +630,19 @@ TROUBLES: Final[tuple[Callable[[Life], None], ...]] = (
     events_are_late, crash, hand_stops, hand_restarts, hand_starts, hand_pauses, hand_removes, program_changes,
 )  # fmt: skip
 """All kinds. A new one is a function of the life here, and its name where the judge says what it excuses."""
+
+
+Some = tuple[Callable[[Life], None], ...]
+THEMES: Final[tuple[tuple[Some, Some], ...]] = (
+    ((late_watch, slow_wire, watches_break, registry_compacts, answers_get_lost), (sleep,)),
+    ((kill, kill_at_a_write, freeze, hand_starts), (sleep, wake)),
+    ((registry_dies, registry_hangs, cut_off, answers_get_lost, registry_compacts, clock_steps), (sleep,)),
+    ((engine_dies, engine_hangs, engine_is_slow, events_are_lost, events_are_late, kill), (sleep, stop)),
+    ((crash, hand_stops, hand_restarts, hand_removes, hand_pauses, events_are_late), (sleep,)),
+    ((program_changes, engine_is_slow, kill_at_a_write), (sleep, wake, stop)),
+    ((engine_is_slow, freeze, late_watch), (undeclare, wake)),
+)
+"""Troubles and orders that are dangerous together."""
 
 
 def live(seed: int, steps: int, *, tracing: bool = False) -> Outcome:

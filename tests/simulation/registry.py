@@ -327,3 +327,5 @@ class SimulatedStore:
 def _give_up(answer: asyncio.Future[Any], error: RegistryUnavailableError) -> None:
     if not answer.done():
         answer.set_exception(error)
+        # Who asked may be cancelled in this very moment.
+        answer.exception()
