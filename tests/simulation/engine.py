@@ -116,6 +116,7 @@ class Dockerd:
         """Called when a start takes effect."""
         self.on_end: Callable[[Box], None] = lambda _: None
         self._made = 0
+        self._deaths = 0
         self._history: deque[Json] = deque(maxlen=_HISTORY)
         self._streams: dict[_Events, None] = {}
         self._asked: dict[int, _Asked] = {}
@@ -135,6 +136,7 @@ class Dockerd:
     def go_down(self, *, kill: bool) -> None:
         """The engine dies, and with ``kill`` (no live-restore) all containers with it."""
         self.up, self.hung = False, False
+        self._deaths += 1
         self._queued.clear()
         asked, self._asked = self._asked, {}
         for each in asked.values():
@@ -145,6 +147,7 @@ class Dockerd:
                 box.killing.cancel()
                 box.killing = None
             box.waiting.clear()
+            box.starting = 0
             box.dying = box.dying and box.running and not self.program(box.tenant).ignores_term
         self._break_streams()
         self._history.clear()
@@ -244,9 +247,11 @@ class Dockerd:
         program = self.program(box.tenant)
         self.on_start_call(process, box)
         box.starting += 1
-        self.world.scheduler.after(program.start_seconds, self._started, box, reply)
+        self.world.scheduler.after(program.start_seconds, self._started, box, reply, self._deaths)
 
-    def _started(self, box: Box, reply: Callable[[object], None]) -> None:
+    def _started(self, box: Box, reply: Callable[[object], None], deaths: int) -> None:
+        if deaths != self._deaths:
+            return  # it died with the engine
         box.starting -= 1
         program = self.program(box.tenant)
         if box.removed or not self.up:

@@ -49,7 +49,7 @@ HARM: Final = frozenset(
 """What ends a tenant's container, or keeps it from answering, beside the life cycle."""
 CONTROL: Final = frozenset(
     {"freeze", "kill", "cut", "slow", "late watch", "lost answers", "registry down", "registry hangs", "engine down",
-     "engine hangs", "engine slow", "program", "broken watch", "compaction", "boot", "clock"}
+     "engine hangs", "engine slow", "program", "stubborn", "broken watch", "compaction", "boot", "clock"}
 )  # fmt: skip
 """What keeps passivator from starting something in time."""
 RECOVERY: Final = 12.0

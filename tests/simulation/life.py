@@ -598,22 +598,29 @@ def hand_removes(life: Life) -> None:
         life.dockerd.remove(box)
 
 
+def program_is_stubborn(life: Life) -> None:
+    """A tenant's program takes its time to end, or ignores SIGTERM."""
+    _program(life, "stubborn", life.random.choice((Program(stop_seconds=0.8), Program(ignores_term=True))))
+
+
 def program_changes(life: Life) -> None:
-    """A tenant's program becomes slow, stubborn or broken, and is mended."""
-    name, chance = life.name(), life.random
-    changed = chance.choice(
+    """A tenant's program becomes slow to start or broken, and is mended."""
+    changed = life.random.choice(
         (
             Program(start_seconds=2.0),
             Program(ready_seconds=3.0),
             Program(ready_seconds=30.0),
-            Program(stop_seconds=0.8),
-            Program(ignores_term=True),
             Program(image_missing=True),
             Program(refuses=True),
             Program(dies_after=0.3),
             Program(dies_after=5.0),
         )
     )
+    _program(life, "program", changed)
+
+
+def _program(life: Life, kind: str, changed: Program) -> None:
+    name = life.name()
 
     def begin() -> None:
         life.dockerd.programs[name] = changed
@@ -621,13 +628,14 @@ def program_changes(life: Life) -> None:
     def end() -> None:
         life.dockerd.programs[name] = Program()
 
-    life.for_a_while("program", name, begin, end)
+    life.for_a_while(kind, name, begin, end)
 
 
 TROUBLES: Final[tuple[Callable[[Life], None], ...]] = (
     registry_dies, registry_hangs, registry_compacts, watches_break, cut_off, slow_wire, late_watch, answers_get_lost,
     kill, kill_at_a_write, freeze, clock_steps, engine_dies, engine_hangs, engine_is_slow, events_are_lost,
     events_are_late, crash, hand_stops, hand_restarts, hand_starts, hand_pauses, hand_removes, program_changes,
+    program_is_stubborn,
 )  # fmt: skip
 """All kinds. A new one is a function of the life here, and its name where the judge says what it excuses."""
 
@@ -640,6 +648,7 @@ THEMES: Final[tuple[tuple[Some, Some], ...]] = (
     ((engine_dies, engine_hangs, engine_is_slow, events_are_lost, events_are_late, kill), (sleep, stop)),
     ((crash, hand_stops, hand_restarts, hand_removes, hand_pauses, events_are_late), (sleep,)),
     ((program_changes, engine_is_slow, kill_at_a_write), (sleep, wake, stop)),
+    ((program_is_stubborn, program_is_stubborn, kill, kill_at_a_write, hand_stops, engine_dies), (sleep, sleep, wake)),
     ((engine_is_slow, freeze, late_watch), (undeclare, wake)),
 )
 """Troubles and orders that are dangerous together."""
