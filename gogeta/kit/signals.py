@@ -65,6 +65,8 @@ def asked_once() -> Iterator[asyncio.Event]:
     try:
         yield stop
     finally:
+        # For good: whoever asks while the interpreter ends shall not find a process without a handler.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
 

@@ -33,11 +33,13 @@ class Waker:
         """``registry`` is where desired states are changed."""
         self._proxy = proxy
         self._registry = registry
+        self._asking: set[str] = set()
+        """Tenants whose wake has been sent to the registry and not been answered."""
         self._unreachable: set[str] = set()
 
     def unreachable(self, entry: Entry) -> bool:
-        """Whether the last try to wake this tenant did not reach the registry."""
-        return entry.name in self._unreachable
+        """Whether the last try to wake this tenant did not reach the registry, or is still without an answer."""
+        return entry.name in self._unreachable or entry.name in self._asking
 
     def wake(self, entry: Entry, cause: Cause) -> None:
         """Ask for a wake, unless that is under way already."""
@@ -50,6 +52,7 @@ class Waker:
         backoff = Backoff(first=0.05, limit=2.0)
         wakes = self._proxy.tally.wakes
         while entry.meeting is Meeting.WAKE and self._proxy.fleet.known(entry):
+            self._asking.add(entry.name)
             try:
                 change = await self._registry.change_desired(entry.name, cause, known=entry.record)
             except (TransitionRefusedError, UnknownTenantError) as refusal:
@@ -72,7 +75,10 @@ class Waker:
             else:
                 self._unreachable.discard(entry.name)
                 wakes["asked" if change.changed else "joined"] += 1
+                self._asking.discard(entry.name)
                 await self._news(entry, change.revision)
+            finally:
+                self._asking.discard(entry.name)
         self._unreachable.discard(entry.name)
 
     async def _news(self, entry: Entry, revision: int) -> None:

@@ -1,10 +1,12 @@
 """A whole system of real processes, used as its users do: with curl, with the command line, and by its signals."""
 
+import copy
 import json
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,19 +64,30 @@ class System:
 
     # ------------------------------------------------------------------------------------------------ the programs
 
-    def serve(self, *options: str, wait: bool = True) -> Program:
-        """Start `gogeta serve`."""
-        self.gogeta = self._processes.start("gogeta", "serve", *self._serving(), *options, cwd=self.folder)
+    def beside(self) -> "System":
+        """Another gogeta of the same system, at addresses of its own; nothing of it runs yet."""
+        other = copy.copy(self)
+        other.port, other.admin = free_port(), free_port()
+        return other
+
+    def serve(
+        self, *options: str, wait: bool = True, registry: str | None = None, env: Mapping[str, str] | None = None
+    ) -> Program:
+        """Start `gogeta serve`; `registry` is another way to the same one."""
+        serving = self._serving(registry)
+        self.gogeta = self._processes.start("gogeta", "serve", *serving, *options, cwd=self.folder, env=env)
         if wait:
             self.gogeta.wait_for_port(self.port)
         return self.gogeta
 
-    def control(self, *options: str, wait: bool = True) -> Program:
-        """Start `passivator`."""
+    def control(
+        self, *options: str, wait: bool = True, registry: str | None = None, env: Mapping[str, str] | None = None
+    ) -> Program:
+        """Start `passivator`; `registry` is another way to the same one."""
         admin = free_port()
-        addresses = ["--admin", f"127.0.0.1:{admin}", "--registry", self.registry]
+        addresses = ["--admin", f"127.0.0.1:{admin}", "--registry", registry or self.registry]
         self.passivator = self._processes.start(
-            "passivator", *addresses, *self._controlling(), *options, cwd=self.folder
+            "passivator", *addresses, *self._controlling(), *options, cwd=self.folder, env=env
         )
         if wait:
             self.passivator.wait_for_port(admin)
@@ -89,11 +102,11 @@ class System:
         self.gogeta.wait_for_port(self.port)
         return self.gogeta
 
-    def _serving(self) -> list[str]:
+    def _serving(self, registry: str | None = None) -> list[str]:
         return [
             *("--listen", f"127.0.0.1:{self.port}"),
             *("--admin", f"127.0.0.1:{self.admin}"),
-            *("--registry", self.registry),
+            *("--registry", registry or self.registry),
         ]
 
     def _controlling(self) -> list[str]:
@@ -108,8 +121,18 @@ class System:
         """Run a command of `gogeta` on this registry to its end."""
         return self._processes.run("gogeta", *arguments, "--registry", self.registry, cwd=self.folder, timeout=timeout)
 
-    def declare(self, name: str, *, idle: str = "2s", delay: float = 0.0, wake: str = "{}", port: int = 8000) -> None:
-        """Add a tenant that runs the application to the file."""
+    def declare(
+        self,
+        name: str,
+        *,
+        idle: str = "2s",
+        delay: float = 0.0,
+        wake: str = "{}",
+        ready: str = "{}",
+        port: int = 8000,
+        docker: str | None = None,
+    ) -> None:
+        """Add a tenant that runs the application, or what `docker` says instead, to the file."""
         if self.docker is None:
             env = f'{{DELAY: "{delay}", TENANT: {name}}}'
             runs = f"process: {{command: [{sys.executable}, {APPLICATION}], env: {env}}}"
@@ -118,6 +141,8 @@ class System:
             volume = f"{APPLICATION}:/application.py:ro"
             command = "[python, /application.py]"
             runs = f'port: {port}\n    docker: {{image: "py:1", command: {command}, env: {env}, volumes: ["{volume}"]}}'
+        if docker is not None:
+            runs = f"port: {port}\n    docker: {docker}"
         self._declared[name] = f"""
   - name: {name}
     hosts: [{name}.localhost]
@@ -125,6 +150,7 @@ class System:
     idle_timeout: {idle}
     stop_grace: 3s
     wake: {wake}
+    ready: {ready}
 """
 
     def write_tenants(self) -> Path:

@@ -44,3 +44,23 @@ def test_a_second_signal_ends_at_once(processes: ProcessRack) -> None:
     program.wait_for_line("ending slowly")
     program.terminate()
     assert program.wait(timeout=5) == -signal.SIGTERM
+
+
+def test_who_is_asked_again_at_the_very_end_still_ends_well(processes: ProcessRack) -> None:
+    ends_slowly = processes.python(
+        "-c",
+        "import asyncio, time\n"
+        "from gogeta.kit.signals import asked_once\n"
+        "async def run():\n"
+        "    with asked_once() as stop:\n"
+        "        print('ready', flush=True)\n"
+        "        await stop.wait()\n"
+        "asyncio.run(run())\n"
+        "print('ending', flush=True)\n"
+        "time.sleep(0.5)\n",
+    )
+    ends_slowly.wait_for_line("ready")
+    ends_slowly.terminate()
+    ends_slowly.wait_for_line("ending")
+    ends_slowly.terminate()
+    assert ends_slowly.wait() == 0

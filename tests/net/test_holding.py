@@ -10,6 +10,7 @@ import pytest
 from gogeta.domain.lifecycle import Cause, Desired, Observed
 from gogeta.domain.state import DesiredState, ObservedState
 from gogeta.registry.registry import DesiredChange
+from gogeta.registry.store import RegistryUnavailableError
 from tests.net.stage import Stage, reset, stage
 from tests.net.talk import NAVIGATES, OK, App, Message, get, post, until
 
@@ -191,6 +192,9 @@ async def test_tenants_that_swap_their_addresses_never_answer_for_each_other() -
             for app in apps:
                 on.change(app.owner, observed=on.observed(None))
             await asyncio.sleep(0.005)
+            # A container takes its queue of connections with it; these applications have to have accepted theirs.
+            for _ in range(20):
+                await asyncio.sleep(0)
             one, two = (app.owner for app in apps)
             apps[0].become(two)
             apps[1].become(one)
@@ -306,3 +310,18 @@ async def test_a_served_tenant_does_not_need_the_registry() -> None:
         await on.serve()
         on.registry.away = True
         assert (await on.ask(get())).status == 200
+
+
+async def test_a_registry_that_never_answers_is_named_as_well() -> None:
+    async with stage() as on:
+        on.declare(wake={"timeout": 0.2})
+        answered = asyncio.Event()
+
+        async def never(_name: str, _cause: Cause) -> DesiredChange:
+            await answered.wait()
+            raise RegistryUnavailableError("it was away all the time")
+
+        on.registry.on_wake = never
+        answer = await on.ask(get())
+        assert (answer.status, code(answer)) == (503, "registry-unavailable")
+        answered.set()

@@ -23,6 +23,8 @@ class Relay:
         self._open = asyncio.Event()
         self._open.set()
         self.accepted = 0
+        self.delay = 0.0
+        """Seconds by which every chunk is late, either way."""
         self.cut_when: Callable[[bytes], bool] | None = None
         """Cuts the connection on which a chunk of an answer satisfies this, before the chunk is passed on; once."""
 
@@ -82,6 +84,7 @@ class Relay:
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> None:
         with contextlib.suppress(OSError):
             while chunk := await reader.read(_CHUNK):
+                await asyncio.sleep(self.delay)
                 await self._open.wait()
                 if answers and self.cut_when and self.cut_when(chunk):
                     self.cut_when = None

@@ -12,6 +12,7 @@ declare -A command_of=(
   [curl]=curl
   [docker.io]=dockerd
   [etcd-server]=etcd
+  [faketime]=faketime
   [haproxy]=haproxy
   [iproute2]=ip
   [nginx-light]=nginx
