@@ -94,6 +94,11 @@ demo-docker: $(VENV)/dev.stamp ## the same on etcd and Docker (takes root; they 
 bench-wake: $(VENV)/dev.stamp ## how long a wake takes, phase by phase
 	$(BIN)/python -m bench wake
 
+.PHONY: bench-zero-lost
+bench-zero-lost: $(VENV)/dev.stamp ## a thousand passivations and wakes under load: nothing lost (ARGS='--driver docker')
+	@tests/rig/provision.sh etcd-server
+	$(BIN)/python -m bench zero-lost $(ARGS)
+
 .PHONY: bench-forward
 bench-forward: $(VENV)/bench.stamp ## what forwarding costs, beside other proxies (ARGS='--only small')
 	@tests/rig/provision.sh nginx-light wrk

@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from typing import Final
 
-SUBCOMMANDS: Final = ("forward", "wake", "soak")
+SUBCOMMANDS: Final = ("forward", "wake", "soak", "zero-lost", "one-wake", "many-wakes")
 
 
 def main() -> int:
@@ -18,7 +18,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the real programs on this machine.")
     chosen = parser.add_subparsers(dest="what", required=True)
     for name in SUBCOMMANDS:
-        module = import_module(f"bench.{name}")
+        module = import_module(f"bench.{name.replace('-', '_')}")
         subparser = chosen.add_parser(name, help=module.HELP, description=module.HELP)
         module.add_options(subparser)
         subparser.set_defaults(run=module.run)

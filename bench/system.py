@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.rig.docker import BUSYBOX_IMAGE, DockerEngine
+from tests.rig.docker import PYTHON_IMAGE, DockerEngine
 from tests.rig.etcd import EtcdServer
 from tests.rig.ports import free_port
 from tests.rig.programs import Program, resolve
 from tests.rig.run_folder import RunFolder, clear_dead_runs
 
 APPLICATION: Final = Path(__file__).with_name("application.py")
-CONTAINER_COMMAND: Final = ("httpd", "-f", "-p", "8000", "-h", "/www")
 CONTAINER_PORT: Final = 8000
+CONTAINER_COMMAND: Final = ("python3", "-I", "-S", str(APPLICATION))
+CONTAINER_ENVIRONMENT: Final = {"HOST": "0.0.0.0", "PORT": str(CONTAINER_PORT)}  # noqa: S104 - inside the container
+CONTAINER_FOLDER: Final = f"{APPLICATION.parent}:{APPLICATION.parent}:ro"
+"""How the application comes into the container: as a folder of this checkout, as Docker writes it."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,8 @@ class System:
     def declaration(self) -> dict[str, object]:
         """How the measured application is run, as tenants.yaml has it."""
         if self.docker is not None:
-            return {"port": CONTAINER_PORT, "docker": {"image": BUSYBOX_IMAGE, "command": list(CONTAINER_COMMAND)}}
+            how = {"command": list(CONTAINER_COMMAND), "env": CONTAINER_ENVIRONMENT, "volumes": [CONTAINER_FOLDER]}
+            return {"port": CONTAINER_PORT, "docker": {"image": PYTHON_IMAGE, **how}}
         return {"process": {"command": list(local_command())}}
 
 
@@ -62,7 +66,7 @@ def running_system(driver: str, registry: str) -> Iterator[System]:
             engine = DockerEngine(folder)
             parts.callback(engine.remove)
             engine.start()
-            engine.make_images()
+            engine.make_python_image()
         port, admin, controller_admin = free_port(), free_port(), free_port()
 
         def start(name: str, listening: int, *options: str) -> None:

@@ -20,7 +20,7 @@ CHAPTERS = (
         "passivator",
         "PASSIVATOR_",
         PassivatorSettings,
-        "Of `passivator`. `gogeta up` takes those under Runtime and Life cycle, as `GOGETA_...`.",
+        "Of `passivator`. `gogeta up` takes those under Runtime, Several, Life cycle and Memory, as `GOGETA_...`.",
     ),
 )
 

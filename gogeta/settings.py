@@ -12,6 +12,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 from urllib.parse import unquote
 
+from gogeta.domain.asleep import (
+    ANSWER,
+    DISALLOW,
+    MAX_WAKES,
+    WAKE,
+    AsleepPath,
+    parse_asleep_paths,
+    parse_choice,
+    parse_robots,
+)
+from gogeta.domain.bots import parse_bot_names
 from gogeta.domain.hosts import split_authority
 from gogeta.domain.quantities import format_duration, parse_duration, parse_duration_or_never, parse_size
 from gogeta.domain.upstreams import Endpoint
@@ -192,6 +203,11 @@ def share(value: object) -> float:
     if isinstance(value, bool) or not 0 <= part <= 1:
         raise ValueError(f"expected a number from 0 to 1, not {value!r}")
     return part
+
+
+def asleep(**declaration: Any) -> Any:  # noqa: ANN401 - a field's declaration
+    """Declare a kind of requests that are answered while a tenant is asleep, and may wake it instead."""
+    return option(ANSWER, parse=parse_choice, metavar="WHAT", choices=(ANSWER, WAKE), section="Waking", **declaration)
 
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -376,6 +392,52 @@ class ServeSettings(RegistrySettings):
     )
     max_idle_upstream: int = option(
         64, help="Most idle connections kept to one endpoint.", parse=whole(0, 10_000), metavar="N", section="Limits"
+    )
+    asleep_bots: str = asleep(
+        help="What known bots and monitors, by their User-Agent, do with a sleeping tenant: they are answered with "
+        "503, or wake it. This and what follows holds where a tenant's wake says nothing else."
+    )
+    asleep_bot_names: tuple[str, ...] = option(
+        (),
+        help="Changes to the list of known bots (docs/waking.md): NAME adds one, -NAME takes one out.",
+        parse=parse_bot_names,
+        show=",".join,
+        metavar="NAME[,NAME...]",
+        section="Waking",
+    )
+    asleep_prefetch: str = asleep(
+        help="What browsers do with a sleeping tenant that fetch in advance (Sec-Purpose: prefetch): 503, or wake it."
+    )
+    asleep_favicon: str = asleep(help="What /favicon.ico is while a tenant is asleep: 204, or a wake.")
+    asleep_robots: str = option(
+        DISALLOW,
+        help="What /robots.txt is while a tenant is asleep: disallow all, allow all, the text to send, or a wake.",
+        parse=parse_robots,
+        metavar="WHAT",
+        section="Waking",
+    )
+    asleep_paths: tuple[AsleepPath, ...] = option(
+        (),
+        help="Paths with a fixed answer while a tenant is asleep, such as /healthz (200) or /ping=204.",
+        parse=parse_asleep_paths,
+        show=lambda paths: ",".join(str(path) for path in paths),
+        metavar="PATH[=STATUS][,...]",
+        section="Waking",
+    )
+    wakes_per_hour: int = option(
+        1000,
+        help="Most wakes of one tenant by visitors in any hour, over all proxies; then 429. 0: no limit.",
+        parse=whole(0, MAX_WAKES),
+        metavar="N",
+        section="Waking",
+    )
+    wakes_per_hour_per_address: int = option(
+        3000,
+        help="Most wakes in any hour by visitors from one address (IPv6: one /64 network), in each worker; then 429. "
+        "0: no limit.",
+        parse=whole(0, MAX_WAKES),
+        metavar="N",
+        section="Waking",
     )
     header_timeout: float = duration(
         10.0, help="Longest time to send a request head, from its first byte; then 408.", section="Timeouts"

@@ -9,26 +9,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NoReturn
 
 from gogeta.domain.lifecycle import Desired, Event, Observed
 from gogeta.domain.state import Member, TenantRecord
-from gogeta.domain.tenant import TenantName
+from gogeta.domain.tenant import Tenant, TenantName
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import monotonic, wall_ms
 from gogeta.kit.tasks import Tasks
+from gogeta.registry import keys
+from gogeta.registry.lead import FencedStore, Lead
 from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.registry import Registry
 from gogeta.registry.store import RegistryError, Store
+from passivator.candidacy import Candidacy
 from passivator.core.idle import IdlePolicy
 from passivator.core.retry import RetryPolicy
-from passivator.drivers.base import NOTHING, Driver, DriverError, Runtime, RuntimeUnavailableError, Status
+from passivator.drivers.base import (
+    NOTHING,
+    Driver,
+    DriverError,
+    Machine,
+    Runtime,
+    RuntimeUnavailableError,
+    Status,
+)
+from passivator.fenced_driver import FencedDriver
 from passivator.meters import Meters
 from passivator.observer import Observer
-from passivator.ownership import runs
-from passivator.settings import ControllerSettings
+from passivator.ownership import ENDS_WITH_US, Ownership, group_name
+from passivator.process_mark import ThisProcess
+from passivator.room import Room, need_of
+from passivator.settings import AUTO, ControllerSettings
 from passivator.startqueue import StartQueue
 from passivator.surroundings import Surroundings
 from passivator.watches import AccessWatch, SuspectWatch
@@ -44,8 +58,8 @@ _LOOK: Final = 0.25
 _RUNTIME_GONE_LOOK: Final = 1.0
 _FAREWELL: Final = 2.0
 """Longest time to say, at the end, that local processes end with us."""
-_ENDS_WITH_US: Final = frozenset({"process"})
 _AT_REST: Final = frozenset({Status.ABSENT, Status.EXITED})
+_TAKES_NOTHING: Final = frozenset({Observed.STOPPED, Observed.FAILED})
 
 
 class Controller:
@@ -57,43 +71,38 @@ class Controller:
         store: Store,
         driver: Driver,
         *,
-        member: str,
+        member: str | ThisProcess,
         listeners: tuple[Endpoint, ...],
         meters: Meters,
         ready: ReadyCallback,
     ) -> None:
         """``member`` is this process's name in the registry. ``store`` is used, ``driver`` is closed at the end."""
-        self._driver = driver
-        self._member, self._listeners = member, listeners
+        self._settings, self._store, self._driver = settings, store, driver
+        self._process = process = member if isinstance(member, ThisProcess) else ThisProcess(member)
+        self._member, self._listeners = process.name, listeners
         self._ready, self._meters = ready, meters
-        self._registry = Registry(store, f"passivator/{member}")
+        self._registry = Registry(store, f"passivator/{process.name}")
         self._policy = IdlePolicy()
         self._queue = StartQueue(settings.max_starts)
+        self._candidacy: Candidacy | None = None
+        self._around: Surroundings | None = None
+        """What the workers of the present term share."""
+        self._role_changed = asyncio.Event()
         self._mirror = TenantMirror(store)
         self._accesses = AccessWatch(store, self._policy)
         self._suspects = SuspectWatch(store, self._suspected)
         self._tasks = Tasks("passivator")
-        self._observer = Observer(
-            driver, interval=settings.resync, hinted=self._hinted, listed=self._listed, health=self._runtime_health
-        )
-        self._around = Surroundings(
-            driver=driver,
-            registry=self._registry,
-            mirror=self._mirror,
-            policy=self._policy,
-            queue=self._queue,
-            meters=meters,
-            tasks=self._tasks,
-            settle=settings.settle,
-            retry=RetryPolicy(settings.retry_first, settings.retry_limit),
-            fresh=self._fresh,
-            runtime_gone=self._runtime_gone,
-        )
+        self._observer = self._new_observer(driver)
         self._workers: dict[TenantName, Worker] = {}
         self._orphans: set[TenantName] = set()
         self._clearing: set[str] = set()
         meters.watch(
-            starting=lambda: self._queue.active, queued=lambda: self._queue.waiting, in_state=self._count_in_state
+            starting=lambda: self._queue.active,
+            queued=lambda: self._queue.waiting,
+            in_state=self._count_in_state,
+            leads=lambda: self._around is not None,
+            memory_used=lambda: self._queue.used,
+            memory_limit=lambda: self._queue.memory or 0,
         )
 
     def __repr__(self) -> str:
@@ -120,17 +129,101 @@ class Controller:
         raise AssertionError("a part that never ends has ended")
 
     async def _observe(self) -> NoReturn:
-        await self._open_driver()
+        machine = await self._open_driver()
         await self._mirror.source.wait_synced()
         await self._accesses.source.wait_synced()
         self._look_at_registry()
-        self._mirror.subscribe(self._changed)
+        self._candidacy = candidacy = Candidacy(
+            self._store,
+            self._settings.group or group_name(self._driver.kind, machine.identity),
+            by=self._registry.by,
+            process=self._process,
+            ttl=self._settings.lead_ttl,
+        )
+        candidacy.role_changed = self._role_changed
+        candidacy.leaders_changed = self._leaders_changed
+
+        async def serve(lead: Lead) -> None:
+            await self._serve(lead, machine)
+
         await asyncio.gather(
-            self._observer.run_events(),
-            self._observer.run_resync(),
-            self._registry.announce(self._as_member()),
+            candidacy.run(serve, self._driver.resign),
+            self._registry.announce(self._as_member, changed=self._role_changed),
         )
         raise AssertionError("a part that never ends has ended")
+
+    async def _serve(self, lead: Lead, machine: Machine) -> None:
+        """One term of leading: all work is done by what is made here, and ends with it."""
+        settings, store = self._settings, FencedStore(self._store, lead)
+        assert self._candidacy is not None  # noqa: S101 - it has just told us to serve
+        memory = machine.memory if settings.memory_limit == AUTO else settings.memory_limit or None
+        driver = FencedDriver(self._driver, lead, self._store)
+        queue = StartQueue(
+            settings.max_starts, most_waiting=settings.max_queued, memory=memory, occupied=self._occupied
+        )
+        async with Tasks("passivator term") as tasks:
+            around = Surroundings(
+                driver=driver,
+                owner=Ownership(driver.kind, lead.group, self._candidacy.led),
+                registry=Registry(store, self._registry.by),
+                mirror=self._mirror,
+                policy=self._policy,
+                queue=queue,
+                meters=self._meters,
+                tasks=tasks,
+                settle=settings.settle,
+                retry=RetryPolicy(settings.retry_first, settings.retry_limit, settings.max_failures),
+                fresh=self._fresh,
+                need=self._need,
+                room_timeout=settings.room_timeout,
+                runtime_gone=self._runtime_gone,
+            )
+            room = Room(around, self._occupants, min_awake=settings.room_min_awake, enabled=settings.make_room)
+            self._observer = self._new_observer(driver)
+            self._workers, self._queue, self._around = {}, queue, around
+            self._meters.terms.inc()
+            unsubscribe = self._mirror.subscribe(self._changed)
+            try:
+                await asyncio.gather(
+                    tasks.start(self._observer.run_events(), "events"),
+                    tasks.start(self._observer.run_resync(), "resync"),
+                    tasks.start(room.run(), "room"),
+                    tasks.start(self._follow_suspects(), "suspects of before"),
+                )
+            finally:
+                unsubscribe()
+                if lead.lost.is_set():
+                    self._around = None
+
+    def _new_observer(self, driver: Driver) -> Observer:
+        return Observer(
+            driver,
+            interval=self._settings.resync,
+            hinted=self._hinted,
+            listed=self._listed,
+            health=self._runtime_health,
+        )
+
+    def _need(self, tenant: Tenant) -> int:
+        return need_of(tenant, self._settings.memory_default)
+
+    def _occupants(self) -> Iterator[TenantRecord]:
+        """The tenants of ours that take memory now."""
+        if self._around is None:
+            return
+        for name, record in self._mirror.records.items():
+            worker = self._workers.get(name)
+            occupies = record.observed.state not in _TAKES_NOTHING if worker is None else worker.occupies
+            if occupies and self._around.owner.owns(record):
+                yield record
+
+    def _occupied(self) -> dict[str, int]:
+        return {record.name: self._need(record.tenant) for record in self._occupants()}
+
+    def _leaders_changed(self) -> None:
+        if self._around is not None and self._driver.kind in ENDS_WITH_US:
+            # What another group had may be ours to take over.
+            self._observer.resync()
 
     # ------------------------------------------------------------------------------------------ who needs a look
 
@@ -160,15 +253,28 @@ class Controller:
         self._meters.suspects.inc()
         tenant = TenantName(name)
         record = self._mirror.records.get(tenant)
+        if self._around is None:
+            return  # whoever leads follows it, and clears it
         if record is not None and instance in ("", record.observed.instance):
             self._poke(tenant)
         if name not in self._clearing:
             self._clearing.add(name)
-            self._tasks.start(self._clear_suspect(name), f"clear suspect {name}")
+            self._tasks.start(self._clear_suspect(name, self._around.registry), f"clear suspect {name}")
 
-    async def _clear_suspect(self, name: str) -> None:
+    async def _follow_suspects(self) -> None:
+        """Hints from before our term: whoever led may not have followed them."""
         try:
-            await self._registry.clear_suspect(name)
+            listing = await self._store.list(keys.SUSPECTS)
+        except RegistryError as error:
+            # The first listing of the runtime compares everything all the same.
+            logger.debug("earlier hints are not known: %s", error)
+            return
+        for entry in listing.entries:
+            self._suspected(keys.name_of(entry.key, keys.SUSPECTS), "")
+
+    async def _clear_suspect(self, name: str, registry: Registry) -> None:
+        try:
+            await registry.clear_suspect(name)
         except RegistryError as error:
             # It stays, and is followed once more after the next listing.
             logger.debug("cannot clear the hint about %s: %s", name, error)
@@ -189,7 +295,7 @@ class Controller:
                 self._poke(name)
         for name in leftovers:
             # Without a declaration only the tombstone says whose it was.
-            if self._mirror.observed(name)[0].driver in ("", self._driver.kind):
+            if self._around is not None and self._around.owner.clears(self._mirror.observed(name)[0]):
                 self._poke(name)
         if self._fresh():
             self._report_orphans(set(listing) - set(self._mirror.records) - leftovers)
@@ -200,7 +306,7 @@ class Controller:
         """Whether a tenant without a worker needs one."""
         if record.desired.state is Desired.STARTED or runtime.status not in _AT_REST:
             return not record.tenant.routed_only or runtime.status is not Status.ABSENT
-        if runs(self._driver.kind, record.tenant):
+        if self._around is not None and self._around.owner.owns(record):
             return record.observed.state is not Observed.STOPPED
         return runtime.status is not Status.ABSENT or record.observed.driver == self._driver.kind
 
@@ -212,6 +318,8 @@ class Controller:
         self._orphans = names
 
     def _poke(self, name: TenantName) -> None:
+        if self._around is None:
+            return
         worker = self._workers.get(name)
         if worker is None or worker.finished:
             worker = self._workers[name] = Worker(name, self._around)
@@ -248,12 +356,13 @@ class Controller:
             error = self._mirror.source.last_error or self._accesses.source.last_error
             self._ready("registry", error.message if error is not None else "not read yet")
 
-    async def _open_driver(self) -> None:
+    async def _open_driver(self) -> Machine:
         backoff = Backoff(first=0.2, limit=5.0)
         told = False
         while True:
             try:
                 await self._driver.open()
+                machine = await self._driver.machine()
             except DriverError as error:
                 self._runtime_health(error.message)
                 if not told:
@@ -262,7 +371,7 @@ class Controller:
                 await asyncio.sleep(backoff.next())
             else:
                 self._runtime_health(None)
-                return
+                return machine
 
     def _runtime_health(self, problem: str | None) -> None:
         self._ready("runtime", problem)
@@ -282,22 +391,35 @@ class Controller:
             listeners=self._listeners,
             runtime=self._driver.runtime_endpoints,
             driver=self._driver.kind,
+            group=self._candidacy.group if self._candidacy is not None else "",
+            role=self._candidacy.role if self._candidacy is not None else "",
         )
 
     async def _let_go(self) -> None:
-        """No worker runs any more. Containers stay; before local processes end, the registry is told."""
-        if self._driver.kind in _ENDS_WITH_US:
-            try:
-                async with asyncio.timeout(_FAREWELL):
-                    await asyncio.gather(*(self._say_stopped(worker) for worker in self._workers.values()))
-            except TimeoutError:
-                logger.warning("the registry was not told in time that local processes end")
-            except RegistryError as error:
-                logger.warning("the registry was not told that local processes end: %s", error)
-        await self._driver.close()
+        """No worker runs any more. Containers stay; before local processes end, the registry is told.
 
-    async def _say_stopped(self, worker: Worker) -> None:
-        if worker.observed.state in (Observed.STOPPED, Observed.FAILED):
-            return
-        stopped = worker.recorder.after(Event.EXITED)
-        await self._registry.observe(worker.name, stopped, worker.recorder.revision)
+        The lead is kept until nothing of ours is in a successor's way, and then given to it at once.
+        """
+        try:
+            if self._around is not None and self._driver.kind in ENDS_WITH_US:
+                await self._say_all_stopped(self._around.registry)
+            await self._driver.close()
+        finally:
+            if self._candidacy is not None:
+                await self._candidacy.resign()
+
+    async def _say_all_stopped(self, registry: Registry) -> None:
+        try:
+            async with asyncio.timeout(_FAREWELL):
+                await asyncio.gather(*(_say_stopped(registry, worker) for worker in self._workers.values()))
+        except TimeoutError:
+            logger.warning("the registry was not told in time that local processes end")
+        except RegistryError as error:
+            logger.warning("the registry was not told that local processes end: %s", error)
+
+
+async def _say_stopped(registry: Registry, worker: Worker) -> None:
+    if worker.observed.state in _TAKES_NOTHING:
+        return
+    stopped = worker.recorder.after(Event.EXITED)
+    await registry.observe(worker.name, stopped, worker.recorder.revision)

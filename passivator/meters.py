@@ -51,6 +51,19 @@ class Meters:
         self.suspects = Counter(
             "passivator_suspects", "Hints of proxies that a tenant does not answer.", registry=registry
         )
+        self.given_up = Counter(
+            "passivator_given_up",
+            "Tenants given up after too many failures in a row, by the last reason.",
+            ("reason",),
+            registry=registry,
+        )
+        self.refused_starts = Counter(
+            "passivator_refused_starts",
+            "Starts that were not begun for want of memory or of a place to wait, by reason.",
+            ("reason",),
+            registry=registry,
+        )
+        self.terms = Counter("passivator_terms", "Times that this process began to lead its group.", registry=registry)
         self.faults = Counter("passivator_faults", "Mistakes of our own: please report them.", registry=registry)
         self._registry = registry
         Gauge(
@@ -58,9 +71,22 @@ class Meters:
         ).labels(__version__, driver).set(1)
 
     def watch(
-        self, *, starting: Callable[[], int], queued: Callable[[], int], in_state: Callable[[Observed], int]
+        self,
+        *,
+        starting: Callable[[], int],
+        queued: Callable[[], int],
+        in_state: Callable[[Observed], int],
+        leads: Callable[[], bool],
+        memory_used: Callable[[], int],
+        memory_limit: Callable[[], int],
     ) -> None:
         """Read these at each scrape."""
+        for name, what, read in (
+            ("passivator_leader", "1 while this process leads its group, 0 while it follows.", leads),
+            ("passivator_memory_declared_bytes", "Memory declared by what runs and starts.", memory_used),
+            ("passivator_memory_limit_bytes", "What that may be at the most; 0: no limit.", memory_limit),
+        ):
+            Gauge(name, what, registry=self._registry).set_function(read)
         Gauge("passivator_starts_in_progress", "Starts under way.", registry=self._registry).set_function(starting)
         Gauge("passivator_starts_queued", "Starts waiting for their turn.", registry=self._registry).set_function(
             queued

@@ -109,6 +109,22 @@ class Recorder:
             self.revision = revision
             return True
 
+    async def claim(self, observed: ObservedState, holder: str) -> bool:
+        """Write ``observed``, which makes the tenant our group's; False when another was first: nothing has changed.
+
+        ``holder`` is the group that had it; nobody may lead that one. Raises RegistryError: then it is not known.
+        """
+        await self.flush()
+        async with self._lock:
+            revision = await self._registry.observe(self._name, observed, self.revision, unled=holder)
+            if revision is None:
+                await self._look_again()
+                self.observed = self.written
+                return False
+            self.observed = self.written = observed
+            self.revision = revision
+            return True
+
     async def _write(self) -> None:
         backoff = Backoff(first=0.1, limit=3.0)
         await first_of(self._urgent, timeout=LULL)

@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
+from gogeta.domain.quantities import format_duration, parse_duration, parse_size
 from gogeta.domain.upstreams import Endpoint
-from gogeta.kit.options import option
-from gogeta.settings import RegistrySettings, duration, one_of, parse_listener, text, whole
+from gogeta.kit.options import ON_OFF, option
+from gogeta.settings import RegistrySettings, duration, one_of, parse_listener, parse_switch, text, whole
 
 DRIVERS: Final = ("docker", "process")
+AUTO: Final = -1
+"""Of ``memory_limit``: as much as the runtime's machine can bear."""
+SHORTEST_LEASE: Final = 2.0
+_GROUP: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}").fullmatch
+
+
+def parse_memory_limit(value: object) -> int:
+    """A size, 0 for no limit, ``auto`` for AUTO. Raises ValueError."""
+    if value == AUTO or (isinstance(value, str) and value.strip().lower() == "auto"):
+        return AUTO
+    try:
+        return parse_size(value)
+    except ValueError:
+        raise ValueError(f"expected a size such as 4g, 0 for no limit, or auto, not {value!r}") from None
+
+
+def parse_group(value: object) -> str:
+    """The name of a group; empty for the runtime's own. Raises ValueError."""
+    name = str(value).strip().lower()
+    if name and not _GROUP(name):
+        raise ValueError(f"expected a name of letters, digits, dots and hyphens such as docker-rack1, not {value!r}")
+    return name
+
+
+def parse_lease(value: object) -> float:
+    """The time of a lease: 2 seconds or more, as short as etcd's leases can be. Raises ValueError."""
+    seconds = parse_duration(value)
+    if seconds < SHORTEST_LEASE:
+        raise ValueError(f"expected {SHORTEST_LEASE:g}s or more, not {value!r}")
+    return seconds
+
+
+def show_memory_limit(value: int) -> str:
+    """As a person writes it."""
+    return "auto" if value == AUTO else str(value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +84,66 @@ class ControllerSettings:
         metavar="DIR",
         section="Runtime",
     )
+    group: str = option(
+        "",
+        help="The group of passivators in which one leads: those that drive the same runtime. Derived from the runtime "
+        "when not given (docs/several.md).",
+        parse=parse_group,
+        metavar="NAME",
+        section="Several",
+    )
+    lead_ttl: float = option(
+        5.0,
+        parse=parse_lease,
+        show=format_duration,
+        metavar="DURATION",
+        help="How long a leader may be silent until another passivator of its group takes over; at least 2 s.",
+        section="Several",
+    )
     max_starts: int = option(
         4, help="Most starts at the same time; others queue.", parse=whole(1, 1000), metavar="N", section="Life cycle"
+    )
+    max_queued: int = option(
+        1000,
+        help="Most starts that wait for their turn; more fail with the reason queue-full, and are tried again.",
+        parse=whole(1),
+        metavar="N",
+        section="Life cycle",
+    )
+    memory_limit: int = option(
+        0,
+        help="Most memory that all started tenants together may declare; starts beyond it wait. 0: no limit; auto: as "
+        "much as the runtime's machine can bear.",
+        parse=parse_memory_limit,
+        show=show_memory_limit,
+        metavar="SIZE",
+        section="Memory",
+    )
+    memory_default: int = option(
+        256 * 1024 * 1024,
+        help="What a tenant counts for that declares no memory.",
+        parse=parse_size,
+        metavar="SIZE",
+        section="Memory",
+    )
+    make_room: bool = option(
+        True,  # noqa: FBT003 - the value of a setting
+        help="Whether the longest idle tenant is put to sleep when others wait for memory.",
+        parse=parse_switch,
+        show=lambda on: "on" if on else "off",
+        metavar="SWITCH",
+        choices=ON_OFF,
+        section="Memory",
+    )
+    room_min_awake: float = duration(
+        60.0,
+        help="How long a tenant must have been up and unused before it is put to sleep for others.",
+        section="Memory",
+    )
+    room_timeout: float = duration(
+        60.0,
+        help="Longest wait of a start for memory; then it fails with the reason no-room, and is tried again.",
+        section="Memory",
     )
     settle: float = duration(
         0.5,
@@ -62,6 +157,14 @@ class ControllerSettings:
         1.0, help="Wait after a first failed start; doubled after each further one.", section="Life cycle"
     )
     retry_limit: float = duration(300.0, help="Longest wait between failed starts.", section="Life cycle")
+    max_failures: int = option(
+        8,
+        help="Failures in a row (starts that fail, crashes soon after one) until a tenant is given up: then it is "
+        "tried only when a visitor asks for it, at most once in the longest wait, or an operator. 0: never given up.",
+        parse=whole(0, 1000),
+        metavar="N",
+        section="Life cycle",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

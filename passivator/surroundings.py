@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gogeta.domain.tenant import Tenant
 from gogeta.kit.tasks import Tasks
 from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.registry import Registry
@@ -12,6 +13,7 @@ from passivator.core.idle import IdlePolicy
 from passivator.core.retry import RetryPolicy
 from passivator.drivers.base import Driver, RuntimeUnavailableError
 from passivator.meters import Meters
+from passivator.ownership import Ownership
 from passivator.startqueue import StartQueue
 
 
@@ -20,6 +22,7 @@ class Surroundings:
     """What all workers share."""
 
     driver: Driver
+    owner: Ownership
     registry: Registry
     mirror: TenantMirror
     policy: IdlePolicy
@@ -30,5 +33,9 @@ class Surroundings:
     retry: RetryPolicy
     fresh: Callable[[], bool]
     """Whether our copy of the registry is current."""
+    need: Callable[[Tenant], int]
+    """The bytes of memory a tenant counts for."""
+    room_timeout: float
+    """Longest wait of a start for memory, in seconds."""
     runtime_gone: Callable[[RuntimeUnavailableError], None]
     """The runtime did not answer."""

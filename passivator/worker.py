@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Final, assert_never
 
 from gogeta.domain.lifecycle import Cause, Desired, Event, Observed
+from gogeta.domain.quantities import format_size
 from gogeta.domain.state import ObservedState, Phase, Reason, ReasonCode, TenantRecord
 from gogeta.domain.tenant import TenantName
 from gogeta.domain.upstreams import Endpoint
@@ -23,7 +24,7 @@ from gogeta.registry.store import RegistryError
 from passivator.core import plan as act
 from passivator.core.idle import AskAgain, NeverSleeps, Passivate
 from passivator.core.plan import StopCause, View, plan
-from passivator.core.retry import Retry
+from passivator.core.retry import NEVER, Retry
 from passivator.drivers.base import (
     DriverError,
     Runtime,
@@ -32,14 +33,20 @@ from passivator.drivers.base import (
     Status,
     StopFailedError,
 )
-from passivator.ownership import GRACE, nobody_runs, runs
+from passivator.ownership import GRACE, nobody_runs
 from passivator.pacing import AT_ONCE, UNTIL_POKED, Pace
 from passivator.readiness import NeverReady, NotYet, Readiness, Ready
 from passivator.recorder import Recorder
+from passivator.startqueue import Turn
 from passivator.surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
 
+_AT_REST: Final = frozenset({Observed.STOPPED, Observed.FAILED})
+_NOT_THERE: Final = frozenset({Status.ABSENT, Status.EXITED})
+_REFUSED_PAUSE: Final = 10.0
+"""Longest wait until a start is asked for again that was refused a place in the queue."""
+_ROOM_LOOK: Final = 0.05
 _OPERATORS: Final = frozenset({Cause.START, Cause.WAKE})
 
 
@@ -59,9 +66,12 @@ class Worker:
         self.pace = Pace(f"tenant {name}", self._guarded_step, around.tasks)
         self._trouble = Backoff(first=0.2, limit=10.0)
         # What is known of it beside the registry:
-        self._runtime: Runtime | None = None
+        self.occupies = observed.state not in _AT_REST
+        """Whether it takes memory: it runs, is paused or is being started, as far as is known."""
+        self._looked: Runtime | None = None
         self._desired_revision = -1
         self._settled_at = 0.0
+        self._ours = {"driver": self._kind, "group": around.owner.group}
         self._retry = _retry_on_record(observed.reason)
         self._failure = observed.reason
         self._stop_retry = Retry()
@@ -86,6 +96,22 @@ class Worker:
         """What the tenant is, as decided last."""
         return self.recorder.observed
 
+    @property
+    def _runtime(self) -> Runtime | None:
+        """What the runtime said since the last action; None: not looked."""
+        return self._looked
+
+    @_runtime.setter
+    def _runtime(self, runtime: Runtime | None) -> None:
+        self._looked = runtime
+        if runtime is not None:
+            self._occupy(runtime.status not in _NOT_THERE)
+
+    def _occupy(self, occupies: bool) -> None:  # noqa: FBT001 - a fact
+        before, self.occupies = self.occupies, occupies
+        if before and not occupies:
+            self._around.queue.review()
+
     def poke(self) -> None:
         """Something may have changed: look, soon."""
         if not self.finished:
@@ -94,8 +120,9 @@ class Worker:
     def compare(self, runtime: Runtime) -> None:
         """What a listing of the runtime says of it: look closer if anything is to be done about that."""
         record = self._around.mirror.records.get(self.name)
-        if record is not None and not runs(self._kind, record.tenant):
-            if runtime.status is not Status.ABSENT:
+        self._occupy(runtime.status not in _NOT_THERE or self._around.queue.starts(self.name))
+        if record is not None and not self._around.owner.owns(record):
+            if runtime.status is not Status.ABSENT and self._around.owner.left_over(record):
                 self._left_over = True
                 self.poke()
             return
@@ -131,8 +158,10 @@ class Worker:
         record = self._around.mirror.records.get(self.name)
         if record is not None:
             self._notice(record)
-            if not runs(self._kind, record.tenant):
+            if not self._around.owner.owns(record):
                 return await self._leave_alone(record)
+            if self.observed.group not in ("", self._around.owner.group) and not await self._claim():
+                return AT_ONCE
         runtime, self._runtime = self._runtime, None
         action = plan(self._view(record, runtime), monotonic())
         if record is None:
@@ -154,7 +183,7 @@ class Worker:
             case act.Note(event, reason):
                 self._happened(record, event, reason)
             case act.Wait(until):
-                pause = min(max(until - monotonic(), 0.001), await self._consider_sleep(record))
+                pause = min(max(until - monotonic(), 0.001), await self._consider_sleep(record), self._admit_visitors())
             case act.Nothing():
                 self._keep_up(record)
                 pause = await self._consider_sleep(record)
@@ -183,20 +212,23 @@ class Worker:
         if record.desired_revision == self._desired_revision:
             return
         first_sight, self._desired_revision = self._desired_revision < 0, record.desired_revision
+        unheard = not first_sight or record.desired.wakes > self.observed.wakes
         now = monotonic()
         self._settled_at = now + self._around.settle
         self._stop_retry = Retry()
         if record.desired.state is Desired.STARTED:
             self._around.policy.touched(self.name, now, first_hand=not first_sight)
-            if record.desired.cause in _OPERATORS and not first_sight:
+            if record.desired.cause in _OPERATORS and unheard:
                 # An operator's word is worth a try at once.
-                self._retry = Retry()
+                self._retry = self._retry.once(now)
+            elif record.desired.cause is Cause.REQUEST and unheard:
+                self._retry = self._retry.asked_by_visitor(now)
         else:
             self._leave_queue()
 
     def _note(self, record: TenantRecord, event: Event, *, urgent: bool = False, **parts: object) -> None:
         """Record what follows from ``event``; ``parts`` are the other fields that change with it."""
-        after = self.recorder.after(event, **{"wakes": record.desired.wakes, "driver": self._kind, **parts})
+        after = self.recorder.after(event, **{"wakes": record.desired.wakes, **self._ours, **parts})
         if after.state is not self.observed.state:
             logger.info(
                 "tenant %s is %s%s", self.name, after.state, f": {after.reason.message}" if after.reason else ""
@@ -209,10 +241,13 @@ class Worker:
         around, now = self._around, monotonic()
         if self._queued_since is None:
             self._queued_since = now
-        if not around.queue.enter(self.name, self.poke):
-            ahead = around.queue.ahead_of(self.name)
-            self._note(record, event, phase=f"waiting for its turn, {ahead} before it", instance="", phases=())
-            return UNTIL_POKED
+        if not self.observed.group and not await self._claim():
+            return AT_ONCE
+        need = around.need(record.tenant)
+        turn = around.queue.enter(self.name, self.poke, now=now, need=need, failures=self._retry.failures)
+        if turn is not Turn.NOW:
+            return self._wait_for_turn(record, event, turn, now - self._queued_since)
+        self._occupy(True)  # noqa: FBT003 - a fact
         queued = Phase("queued", _ms(monotonic() - self._queued_since))
         self._note(record, event, phase="starting", instance="", phases=(queued,), reason=self.observed.reason)
         if self.recorder.revision == 0 or self.recorder.written.endpoints:
@@ -222,6 +257,7 @@ class Worker:
         try:
             runtime = await around.driver.start(record.tenant)
         except StartFailedError as error:
+            self._occupy(False)  # noqa: FBT003 - a fact
             self._failed(record, error.reason)
             return AT_ONCE
         except DriverError:
@@ -235,9 +271,47 @@ class Worker:
         self._runtime = runtime
         return AT_ONCE
 
+    def _wait_for_turn(self, record: TenantRecord, event: Event, turn: Turn, waited: float) -> float:
+        """It is not to start now: it waits in the queue, or is refused a place there, by name."""
+        around = self._around
+        queue, need = around.queue, format_size(around.need(record.tenant))
+        most = "" if queue.memory is None else format_size(queue.memory)
+        match turn:
+            case Turn.FULL:
+                return self._refused(record, ReasonCode.QUEUE_FULL, f"{queue.waiting} starts are waiting already")
+            case Turn.TOO_LARGE:
+                message = f"it needs {need} of memory, and all tenants together may have {most}"
+                return self._refused(record, ReasonCode.NO_ROOM, message)
+            case Turn.LATER if queue.missing and waited >= around.room_timeout:
+                message = f"no memory became free for it in {waited:.0f} s: it needs {need} of {most}"
+                return self._refused(record, ReasonCode.NO_ROOM, message)
+        ahead = queue.ahead_of(self.name)
+        phase = f"waiting for its turn, {ahead} before it"
+        if queue.missing:
+            phase = f"waiting for {need} of memory, {format_size(queue.missing)} short, {ahead} before it"
+        if phase != self.observed.phase or self.observed.state is not Observed.STARTING:
+            self._note(record, event, phase=phase, instance="", phases=())
+        return UNTIL_POKED if queue.memory is None else max(around.room_timeout - waited, _ROOM_LOOK)
+
+    def _refused(self, record: TenantRecord, code: ReasonCode, message: str) -> float:
+        """No start was begun, for no fault of the tenant's."""
+        pause = _REFUSED_PAUSE * (0.5 + random.random() / 2)  # noqa: S311 - jitter
+        self._retry = self._retry.postponed(monotonic() + pause)
+        self._around.meters.refused_starts.labels(code.value).inc()
+        self._fall(record, Event.FAILED, Reason(code, message), instance="")
+        return AT_ONCE
+
+    async def _claim(self) -> bool:
+        """Take a tenant that no group has, before anything of it is done; False when another was first."""
+        holder = self.observed.group
+        if await self.recorder.claim(replace(self.observed, driver=self._kind, group=self._around.owner.group), holder):
+            return True
+        self._leave_queue()
+        return False
+
     async def _await_ready(self, record: TenantRecord, runtime: Runtime, event: Event) -> float:
         around = self._around
-        around.queue.join(self.name)
+        around.queue.join(self.name, around.need(record.tenant))
         if self._readiness is None or self._readiness.instance != runtime.instance:
             # It was not us who started it, or that was before a restart of ours.
             self._attempt, self._phases = runtime.instance, ()
@@ -287,12 +361,30 @@ class Worker:
         self._around.meters.starts.labels("failed", reason.code.value).inc()
 
     def _fall(self, record: TenantRecord, event: Event, reason: Reason, *, instance: str) -> None:
-        in_ms = max(self._retry.not_before - monotonic(), 0.0) * 1000
-        self._failure = replace(reason, retry_at=wall_ms() + round(in_ms))
+        retry = self._retry
+        if retry.given_up:
+            in_ms = math.inf
+            message = f"given up after {retry.failures} failures in a row: {reason.message}"
+            self._failure = replace(reason, message=message, failures=retry.failures, given_up=True)
+            self._around.meters.given_up.labels(reason.code.value).inc()
+        else:
+            in_ms = max(retry.not_before - monotonic(), 0.0) * 1000
+            self._failure = replace(reason, retry_at=wall_ms() + round(in_ms), failures=retry.failures)
         # At once only when it stays so for a while: a start that follows directly overtakes it.
         self._note(record, event, urgent=in_ms > 0, reason=self._failure, instance=instance, phases=self._phases)
         self._started_at = None
         self._end_attempt()
+
+    def _admit_visitors(self) -> float:
+        """Of one that was given up: let a visitor's request ask for a try, when it is time; seconds until then."""
+        retry, reason = self._retry, self.observed.reason
+        if not retry.given_up or self.observed.state is not Observed.FAILED or reason is None or reason.on_request:
+            return UNTIL_POKED
+        if (left := retry.asks_from - monotonic()) > 0:
+            return left
+        self._failure = replace(reason, given_up=True, failures=retry.failures, retry_at=None, on_request=True)
+        self.recorder.note(replace(self.observed, reason=self._failure), urgent=True)
+        return UNTIL_POKED
 
     def _end_attempt(self) -> None:
         self._attempt, self._readiness, self._phases = "", None, ()
@@ -321,7 +413,9 @@ class Worker:
             case AskAgain(after):
                 return after
             case Passivate(judged, silent):
-                change = await self._around.registry.passivate(self.name, judged, record.desired.wakes)
+                change = await self._around.registry.passivate(
+                    self.name, judged, record.desired.wakes, recent_wakes=record.desired.recent_wakes
+                )
                 if change is None:
                     # Used or changed since; our copy of that is on its way.
                     self._around.meters.take_backs.inc()
@@ -335,7 +429,7 @@ class Worker:
     async def _stop(self, record: TenantRecord, cause: StopCause) -> float:
         around = self._around
         if cause is StopCause.ASLEEP:
-            stopping = self.recorder.after(Event.STOP, driver=self._kind)
+            stopping = self.recorder.after(Event.STOP, **self._ours)
             if not await self.recorder.announce_stop(stopping, record.desired_revision):
                 around.meters.take_backs.inc()
                 return 0.05
@@ -343,7 +437,8 @@ class Worker:
         try:
             self._runtime = await around.driver.stop(record.tenant)
         except StopFailedError as error:
-            self._stop_retry = self._stop_retry.failed(around.retry, monotonic(), random.random())  # noqa: S311 - jitter
+            tireless = replace(around.retry, tries=0)
+            self._stop_retry = self._stop_retry.failed(tireless, monotonic(), random.random())  # noqa: S311 - jitter
             around.meters.stops.labels("failed").inc()
             if cause is StopCause.FAILED_START:
                 # Why it should be stopped stays its reason: it is that, not the stop, that an operator can mend.
@@ -384,12 +479,15 @@ class Worker:
         """Its declaration is for another driver, or for none."""
         around, kind = self._around, self._kind
         self._end_attempt()
-        if self._left_over or self.observed.driver == kind:
-            logger.info("tenant %s is not run by the %s driver any more: removing what is left", self.name, kind)
+        # Theirs is what is written: it may be newer than anything that we have decided.
+        held = self.observed.driver == kind and self.observed.group in ("", around.owner.group)
+        if (self._left_over or held) and around.owner.left_over(record):
+            logger.info("tenant %s is not run by %s any more: removing what is left", self.name, around.owner.group)
             await around.driver.remove(self.name)
             self._left_over = False
-            if self.observed.driver == kind and self.observed.state is not Observed.STOPPED:
-                self._note(record, Event.EXITED, urgent=True, driver="")
+            self._occupy(False)  # noqa: FBT003 - a fact
+            if held and (self.observed.state is not Observed.STOPPED or self.observed.group):
+                self._note(record, Event.EXITED, urgent=True, driver="", group="")
                 await self.recorder.flush()
         wanted = record.desired.state is Desired.STARTED and not record.tenant.routed_only
         if not wanted or self.observed.state is not Observed.STOPPED:
@@ -400,14 +498,19 @@ class Worker:
             self._unowned_since = now
         if (left := self._unowned_since + GRACE - now) > 0:
             return max(left, 0.001)
-        reason = await nobody_runs(around.registry, record.tenant, kind)
+        reason = await nobody_runs(around.registry, record, kind)
         if reason is None:
             return 30.0
-        self._note(record, Event.FAILED, urgent=True, reason=reason, driver="")
+        held_by = {"driver": self.observed.driver, "group": self.observed.group}
+        self._note(record, Event.FAILED, urgent=True, reason=reason, **held_by)
         return UNTIL_POKED
 
     async def _remove(self) -> float:
         around = self._around
+        if not around.owner.clears(self.observed):
+            self._end_attempt()
+            self.finished = True
+            return UNTIL_POKED
         if await around.registry.declared(self.name):
             # It is there after all: unreadable, or so new that what we know of it is on its way and will poke us.
             return 30.0
@@ -418,6 +521,8 @@ class Worker:
         await around.driver.remove(self.name)
         await around.registry.forget(self.name)
         around.policy.forget(self.name)
+        around.queue.forget(self.name)
+        self._occupy(False)  # noqa: FBT003 - a fact
         around.meters.removals.inc()
         self.finished = True
         # Should it be declared again, that is for a worker of its own.
@@ -432,10 +537,13 @@ def _ms(seconds: float) -> float:
 
 def _retry_on_record(reason: Reason | None) -> Retry:
     """What a restart of ours knows of earlier failures: when the next try was to be, within reason."""
+    if reason is not None and reason.given_up:
+        # Since when is not known on our clock: the next visitor is worth a try.
+        return Retry(reason.failures, NEVER, monotonic())
     if reason is None or reason.retry_at is None:
         return Retry()
-    return Retry(1, monotonic() + min(max(reason.retry_at - wall_ms(), 0) / 1000, 60.0))
+    return Retry(max(reason.failures, 1), monotonic() + min(max(reason.retry_at - wall_ms(), 0) / 1000, 60.0))
 
 
 def _without_retry(reason: Reason | None) -> Reason | None:
-    return replace(reason, retry_at=None) if reason is not None else None
+    return replace(reason, retry_at=None, on_request=False) if reason is not None else None

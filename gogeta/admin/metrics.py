@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from gogeta import __version__
+from gogeta.core.callers import Why
 from gogeta.domain.lifecycle import Meeting
 from gogeta.kit.clock import monotonic
 from gogeta.net.tally import BOUNDS, Histogram
@@ -112,9 +113,21 @@ class ProxyCollector(Collector):
         yield _histogram("gogeta_hold_seconds", "How long they waited until they were forwarded.", tally.hold_seconds)
         yield _counter(
             "gogeta_wakes",
-            "Wakes asked of the registry, by result: asked, joined (somebody else was first), refused, unavailable.",
+            "Wakes asked of the registry, by result: asked, joined (somebody else was first), refused, over-budget, "
+            "unavailable.",
             {(result,): count for result, count in sorted(tally.wakes.items())},
             ("result",),
+        )
+        yield _counter(
+            "gogeta_unwoken_requests",
+            "Requests to sleeping tenants that were answered without a wake, by why.",
+            {(why.value,): tally.unwoken[why.value] for why in Why},
+            ("why",),
+        )
+        yield _gauge(
+            "gogeta_waking_addresses",
+            "Visitors' addresses whose wakes are counted.",
+            {(): len(proxy.doorkeeper.by_address)},
         )
         yield _counter(
             "gogeta_passivations_taken_back",

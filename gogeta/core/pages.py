@@ -64,6 +64,18 @@ _TEXTS: Final[dict[Reason, tuple[str, str]]] = {
     Reason.LOADING: ("One moment", "The service has just been started. Please try again in a moment."),
     Reason.WAKING: ("Starting up", "This application was asleep and is being started."),
     Reason.WAKE_TIMEOUT: ("Still starting", "The application takes longer to start than expected. Please try again."),
+    Reason.ASLEEP: (
+        "Asleep",
+        "This application is asleep. It is started when somebody visits it; requests like this one do not start it.",
+    ),
+    Reason.TENANT_WAKES: (
+        "Started too often",
+        "This application is asleep, and was started as often as it may be within an hour.",
+    ),
+    Reason.ADDRESS_WAKES: (
+        "Started too often",
+        "This application is asleep, and from your network as many were started as may be within an hour.",
+    ),
     Reason.REGISTRY: (
         "Cannot be started right now",
         "The application is asleep and cannot be woken at the moment. Please try again soon.",
@@ -92,6 +104,9 @@ _RETRY_AFTER: Final[dict[Reason, int]] = {
     Reason.LOADING: 2,
     Reason.WAKING: 2,
     Reason.WAKE_TIMEOUT: 5,
+    Reason.ASLEEP: 3600,
+    Reason.TENANT_WAKES: 60,
+    Reason.ADDRESS_WAKES: 60,
     Reason.REGISTRY: 5,
     Reason.FAILED: 10,
     Reason.UPSTREAM_CONNECT: 5,
@@ -127,9 +142,13 @@ def starting_page(title: str, request_id: str) -> Page:
     )
 
 
-def error_page(reason: Reason, request_id: str) -> Page:
-    """The page for a person whose request was refused for ``reason``."""
+def error_page(reason: Reason, request_id: str, *, retry_after: int | None = None, more: str = "") -> Page:
+    """The page for a person whose request was refused for ``reason``.
+
+    ``retry_after``: seconds, where they are not always the same; ``more``: a sentence of ours behind the reason's.
+    """
     heading, text = _TEXTS[reason]
+    text = f"{text} {more}".rstrip()
     return _page(
         STATUS[reason].value,
         title=heading,
@@ -138,7 +157,7 @@ def error_page(reason: Reason, request_id: str) -> Page:
         extra="",
         request_id=request_id,
         head="",
-        retry_after=_RETRY_AFTER.get(reason),
+        retry_after=_RETRY_AFTER.get(reason) if retry_after is None else retry_after,
     )
 
 
@@ -152,9 +171,10 @@ def moved(location: str) -> Page:
     return Page(STATUS[Reason.HTTPS].value, fields, f"{heading}. {text}\n".encode())
 
 
-def problem(reason: Reason, request_id: str) -> Page:
+def problem(reason: Reason, request_id: str, *, retry_after: int | None = None, more: str = "") -> Page:
     """The same for a program, as problem+json; ``code`` is the stable name to act upon."""
     heading, text = _TEXTS[reason]
+    text = f"{text} {more}".rstrip()
     status = STATUS[reason].value
     data: dict[str, object] = {
         "type": "about:blank",
@@ -165,7 +185,7 @@ def problem(reason: Reason, request_id: str) -> Page:
     }
     if request_id:
         data["request_id"] = request_id
-    retry_after = _RETRY_AFTER.get(reason)
+    retry_after = _RETRY_AFTER.get(reason) if retry_after is None else retry_after
     body = json.dumps(data).encode() + b"\n"
     return Page(status, _fields("application/problem+json", retry_after), body)
 

@@ -33,6 +33,10 @@ class Reason(StrEnum):
     LOADING = "routes-not-loaded"
     WAKING = "waking"
     WAKE_TIMEOUT = "wake-timeout"
+    ASLEEP = "asleep"
+    """Answered without waking anything; with what, ``core/unwoken.py`` says."""
+    TENANT_WAKES = "too-many-wakes"
+    ADDRESS_WAKES = "too-many-wakes-from-address"
     REGISTRY = "registry-unavailable"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -69,6 +73,9 @@ STATUS: dict[Reason, HTTPStatus] = {
     Reason.LOADING: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.WAKING: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.WAKE_TIMEOUT: HTTPStatus.SERVICE_UNAVAILABLE,
+    Reason.ASLEEP: HTTPStatus.SERVICE_UNAVAILABLE,
+    Reason.TENANT_WAKES: HTTPStatus.TOO_MANY_REQUESTS,
+    Reason.ADDRESS_WAKES: HTTPStatus.TOO_MANY_REQUESTS,
     Reason.REGISTRY: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.STOPPED: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.FAILED: HTTPStatus.SERVICE_UNAVAILABLE,

@@ -31,12 +31,14 @@ class RequestHead:
     So one value serves every request with the same fields (``core/memory.py``); nothing may change it once it is made.
     ``length`` is the body's length, None when it is chunked; 0 without a body. ``upgrade`` is the protocol asked for,
     empty when none (or one that is not passed on). ``lines`` are the fields to send on, serialised, in their order, and
-    ``ends`` what stands behind our own fields. ``plain``: HTTP/1.1 on a
-    connection that stays open, and nothing asked beyond an ordinary answer.
+    ``ends`` what stands behind our own fields. ``plain``: HTTP/1.1 on a connection that stays open, and nothing asked
+    beyond an ordinary answer. ``direct``: no proxy before us has left its mark, so that what we say of the visitor
+    depends on nothing but the host. ``over``: the request ends with its head, and another one may follow.
     """
 
     __slots__ = (
         "chunked",
+        "direct",
         "ends",
         "expects_continue",
         "fields",
@@ -46,6 +48,7 @@ class RequestHead:
         "keep_alive",
         "length",
         "lines",
+        "over",
         "plain",
         "request_id",
         "upgrade",
@@ -117,6 +120,7 @@ class RequestHead:
                 raise RefusedError(Reason.FRAMING, "Content-Length with Transfer-Encoding")
             self.length = None
         self.chunked = coding
+        self.direct = self.http11 and not self.forwarding
         self.host = self._judge_host(host, authority, pieces)
         self.keep_alive = self.http11 if not connection else self._stays(connection)
         # A body under an upgrade can be read in two ways, so such a request goes on without its upgrade, as RFC 9110
@@ -133,6 +137,7 @@ class RequestHead:
         else:
             # RFC 9110 section 10.1.4: TE travels with its connection option.
             self.ends = b"TE: trailers\r\nConnection: TE\r\n\r\n" if self.wants_trailers else b"\r\n"
+        self.over = self.keep_alive and self.length == 0 and not self.upgrade
         self.plain = self.http11 and self.keep_alive and not (self.upgrade or self.wants_trailers)
 
     def _stays(self, connection: tuple[bytes, ...]) -> bool:

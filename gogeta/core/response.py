@@ -45,7 +45,8 @@ class Framing(IntEnum):
 class ResponseHead:
     """One response's head, judged; nothing may change it once it is made (``core/memory.py``).
 
-    ``lines`` is what the visitor gets, serialised, less a Date when there is none (``dated``) and the empty line.
+    ``lines`` is what the visitor gets, serialised: all of it when the upstream has told its Date (``dated``), else all
+    but a Date and the empty line.
     ``until_close``: the upstream's body ends with its connection. ``reusable``: that connection stays open behind it.
     ``size`` is how many bytes of body follow, None when only their end tells.
     """
@@ -128,11 +129,13 @@ class ResponseHead:
         # What HEAD is told without a length would end with its connection for GET: whether it goes on is not known.
         unframed = self.until_close or (method == b"HEAD" and length is None and not coding)
         self.reusable = reusable and status != SWITCHING and (not unframed or status in _BODILESS)
+        if dated:
+            pieces.append(b"\r\n")
         self.lines = b"".join(pieces)
 
     def serialise(self, date: bytes) -> bytes:
         """The head for the visitor; ``date`` is the Date field to add where there is none, serialised."""
-        return self.lines + b"\r\n" if self.dated else b"".join((self.lines, date, b"\r\n"))
+        return self.lines if self.dated else b"".join((self.lines, date, b"\r\n"))
 
     def _frame(self, request: RequestHead, *, bodiless: bool, coding: bool, pieces: list[bytes]) -> None:
         """RFC 9112 section 6.3, in its order."""

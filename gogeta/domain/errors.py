@@ -106,6 +106,20 @@ class TransitionRefusedError(GogetaError):
     fault = Fault.OPERATOR
 
 
+class WakeBudgetError(GogetaError):
+    """Visitors have woken a tenant as often as they may in an hour. It is woken again by whoever asks later."""
+
+    def __init__(self, name: str, limit: int, wait_ms: int, revision: int) -> None:
+        """``wait_ms``: how long until it may be woken again; ``revision`` of the desired state that says so."""
+        super().__init__(
+            f"tenant {name!r} was woken {limit} times by visitors in an hour, and may be woken again in "
+            f"{-(-wait_ms // 1000)} s",
+            hint=f"`gogeta wake {name}` wakes it now; `wake: {{per_hour: N}}` is its limit",
+        )
+        self.wait_ms = wait_ms
+        self.revision = revision
+
+
 class UnknownTenantError(GogetaError):
     """No tenant has this name; ``nearest`` is the closest one that exists, if any is close."""
 

@@ -45,6 +45,8 @@ class Cause(StrEnum):
     """A proxy had the tenant in use while it was being passivated."""
     IDLE = "idle"
     """Nobody used it for its idle timeout."""
+    ROOM = "room"
+    """Memory was short, others wait for it, and nobody was using this one."""
     WAKE = "wake"
     """An operator or a platform asked for a wake."""
     SLEEP = "sleep"
@@ -88,6 +90,7 @@ DESIRED_TRANSITIONS: Final[Mapping[Desired, Mapping[Cause, Desired]]] = {
         Cause.WAKE: Desired.STARTED,
         Cause.START: Desired.STARTED,
         Cause.IDLE: Desired.PASSIVATED,
+        Cause.ROOM: Desired.PASSIVATED,
         Cause.SLEEP: Desired.PASSIVATED,
         Cause.STOP: Desired.STOPPED,
     },

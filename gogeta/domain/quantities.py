@@ -75,3 +75,11 @@ def parse_size(value: object) -> int:
         if size <= _MAX_BYTES:
             return int(size)
     raise ValueError(f"expected a size such as 64k, 256m or 2g, not {value!r}")
+
+
+def format_size(size: int) -> str:
+    """Bytes as a person reads them: ``256 MiB``, ``1.5 GiB``."""
+    for unit, factor in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= factor:
+            return f"{size / factor:.3g} {unit}" if size < 1000 * factor else f"{size / factor:.0f} {unit}"
+    return f"{size} bytes"

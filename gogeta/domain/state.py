@@ -16,6 +16,7 @@ from pydantic import ConfigDict
 from gogeta.domain.lifecycle import Cause, Desired, Meeting, Observed, meet
 from gogeta.domain.tenant import Tenant
 from gogeta.domain.upstreams import Endpoint, Upstream
+from gogeta.domain.wake_budget import History
 
 # A newer minor writer may add fields; a reader of the same version passes over them.
 _LENIENT: Final = ConfigDict(extra="ignore")
@@ -41,6 +42,12 @@ class ReasonCode(StrEnum):
     STOP_FAILED = "stop-failed"
     RUNTIME = "runtime"
     """The runtime itself was in trouble."""
+    NO_ROOM = "no-room"
+    """There was no memory for it in time, or there never can be: it needs more than all may have together."""
+    QUEUE_FULL = "queue-full"
+    """Too many starts waited already."""
+    NOBODY = "nobody"
+    """It belongs to a group of passivators of which none is running."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,12 @@ class Reason:
     message: str
     retry_at: int | None = None
     """When it is tried again, epoch milliseconds; None when nothing is planned."""
+    failures: int = 0
+    """How often in a row it has failed."""
+    given_up: bool = False
+    """Too many failures in a row: it is not tried again by itself."""
+    on_request: bool = False
+    """Given up, and the next visitor's request is worth one more try: whoever asks renews the desired state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +82,8 @@ class DesiredState:
     since: int = 0
     wakes: int = 0
     """How many times it was woken; the number of the present wake while it is started."""
+    recent_wakes: History = ()
+    """Wakes by visitors in the last hour, counted by the minute of the epoch: what the wake budget is decided with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +120,8 @@ class ObservedState:
     reason: Reason | None = None
     driver: str = ""
     """The kind of driver that runs it: who has to clean up when the declaration is gone."""
+    group: str = ""
+    """The group of passivators that runs it, one for each runtime; empty: nobody's yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +152,23 @@ class Member:
     """Endpoints of the container runtime it drives, where those are TCP."""
     driver: str = ""
     """The kind of driver a passivator has: tells whether anybody runs a tenant of that kind."""
+    group: str = ""
+    """The group that a passivator stands for election in."""
+    role: str = ""
+    """Of a passivator: ``leader`` or ``follower``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leader:
+    """Who acts for a group of passivators, as long as this value lives under its lease."""
+
+    __pydantic_config__ = _LENIENT
+
+    by: str
+    """The process: ``passivator/HOST-PID``."""
+    since: int = 0
+    mark: str = ""
+    """Tells one run of one process on one machine from all others: a successor there need not wait for the lease."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +217,10 @@ class TenantRecord:
         if self.tenant.routed_only:
             return Meeting.FORWARD
         meeting = meet(self.desired.state, self.observed.state)
+        reason = self.observed.reason
+        if meeting is Meeting.FAILED and reason is not None and reason.on_request:
+            # Once somebody has asked, the try is on its way.
+            return Meeting.WAIT if self.desired.wakes > self.observed.wakes else Meeting.WAKE
         # Started without an address cannot be forwarded to; the next observation brings one.
         return Meeting.WAIT if meeting is Meeting.FORWARD and not self.observed.endpoints else meeting
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, NewType, cast
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer
 
+from gogeta.domain.asleep import AsleepPaths, Choice, PerHour, Robots
 from gogeta.domain.errors import HostConflictError, InvalidInputError, Problem
 from gogeta.domain.hosts import normalise_pattern, normalise_tenant_name
 from gogeta.domain.quantities import parse_duration, parse_duration_or_never, parse_size
@@ -97,6 +98,8 @@ Environment = dict[Annotated[str, AfterValidator(_variable)], Annotated[Word, Be
 DockerName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", max_length=255)]
 """Names of containers and networks: they become parts of paths of Docker's API."""
 ImageName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_./:@-]*$", max_length=512)]
+GroupName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
+"""Names of groups of passivators: they become parts of keys."""
 UpstreamUrl = Annotated[Upstream, BeforeValidator(_upstream), PlainSerializer(upstream_url)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -165,7 +168,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wake:
-    """How a visitor of a sleeping tenant is met."""
+    """How a visitor of a sleeping tenant is met, and who may wake it. What is not given is as gogeta's settings say."""
 
     __pydantic_config__ = _STRICT
 
@@ -175,6 +178,19 @@ class Wake:
     """Seconds a person's navigation is held before the page."""
     timeout: Annotated[Duration, Field(gt=0)] = 120.0
     """Seconds a program's request is held before a 503."""
+    bots: Choice | None = None
+    """``answer``: known bots and monitors are answered with 503 and do not wake it; ``wake``: they do."""
+    prefetch: Choice | None = None
+    """The same for what browsers fetch in advance."""
+    favicon: Choice | None = None
+    """``answer``: ``/favicon.ico`` is answered with 204 while it is asleep."""
+    robots: Robots | None = None
+    """``/robots.txt`` while it is asleep: ``disallow`` all, ``allow`` all, the text to send, or ``wake``."""
+    asleep_paths: AsleepPaths = ()
+    """Paths with a fixed answer while it is asleep: ``/healthz`` (200), ``{path: /ping, status: 204}``; the status
+    ``wake`` takes out one of the settings."""
+    per_hour: PerHour | None = None
+    """Most wakes by visitors in any hour; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +230,8 @@ class Tenant:
     ready: Ready = field(default_factory=Ready)
     wake: Wake = field(default_factory=Wake)
     limits: Limits = field(default_factory=Limits)
+    group: GroupName | None = None
+    """The group of passivators that runs it, where several with the same driver share a registry (``--group``)."""
     keep_alive: bool = True
     """Whether connections to the application serve several requests. False is for an application that must not see two
     visitors on one connection; it costs a connection a request."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Container
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from gogeta.domain.errors import GogetaError
+from gogeta.domain.lifecycle import Meeting
 from gogeta.domain.state import LastAccess
 from gogeta.kit.clock import wall_ms
 
@@ -37,8 +39,10 @@ class Activity:
         self._interval = interval
         self._writing = asyncio.Lock()
         self._touched: set[Entry] = set()
+        self.touched: Container[Entry] = self._touched
+        """Those that are noted already: they need not be noted again."""
         self.touch = self._touched.add
-        """Note that a tenant is in use; called at the begin and the end of every exchange."""
+        """Note that a tenant is in use; called at the begin and the end of every exchange that is a use."""
 
     def due(self, entry: Entry, now: float) -> bool:
         """Whether the entry may be written again."""
@@ -61,6 +65,10 @@ class Activity:
 
     async def _flush(self, now: float, *, everything: bool) -> None:
         known = self._fleet.known
+        # Whoever was answered without waking it has not used it.
+        self._touched.difference_update(
+            [entry for entry in self._touched if entry.meeting is Meeting.WAKE and not entry.in_flight]
+        )
         batch = [
             entry
             for entry in self._touched

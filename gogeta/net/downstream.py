@@ -43,11 +43,11 @@ class DownstreamConnection(RequestParsing):
         "_advancing",
         "_beneath",
         "_eof",
-        "_forwarded_host",
-        "_forwarding",
         "_later_bytes",
         "_patient",
         "counted_under",
+        "forwarding",
+        "forwarding_host",
         "listener",
         "peer",
         "reading",
@@ -72,7 +72,9 @@ class DownstreamConnection(RequestParsing):
         self.reading: ReadGate
         self.peer = peer
         self.counted_under = UNCOUNTED
-        self._forwarded_host = self._forwarding = b""
+        self.forwarding = self.forwarding_host = b""
+        """The forwarding fields of the last request, serialised, and the host that they are for: mostly the next one's,
+        too, where nothing else went into them."""
         self._broken = False
         """Nothing more is parsed: a request was refused in a way that ends the connection, or it became a tunnel."""
         # Answering.
@@ -100,14 +102,11 @@ class DownstreamConnection(RequestParsing):
         """Whether no exchange is under way."""
         return self._current is None and self.tunnel is None and not self._queue
 
-    def forwarding(self, head: RequestHead) -> bytes:
-        """The forwarding fields of a request, serialised: mostly those of the one before."""
-        ordinary = head.http11 and not head.forwarding
-        if ordinary and head.host is self._forwarded_host:
-            return self._forwarding
+    def forwarding_fields(self, head: RequestHead) -> bytes:
+        """The forwarding fields of a request, serialised."""
         fields = self.listener.forwarding.fields(self.peer, head)
-        if ordinary:
-            self._forwarded_host, self._forwarding = head.host, fields
+        if head.direct:
+            self.forwarding_host, self.forwarding = head.host, fields
         return fields
 
     # asyncio's side.
@@ -255,9 +254,9 @@ class DownstreamConnection(RequestParsing):
         """A whole answer of our own."""
         fields = "".join(f"{name}: {value}\r\n" for name, value in page.fields)
         connection = "" if keep_alive and not self.proxy.draining else "Connection: close\r\n"
-        head = (
-            f"HTTP/1.1 {page.status} {_phrase(page.status)}\r\n{fields}Content-Length: {len(page.body)}\r\n{connection}"
-        )
+        # RFC 9110 section 8.6: 204 has none.
+        length = "" if page.status == HTTPStatus.NO_CONTENT else f"Content-Length: {len(page.body)}\r\n"
+        head = f"HTTP/1.1 {page.status} {_phrase(page.status)}\r\n{fields}{length}{connection}"
         self.transport.write(head.encode() + self.proxy.date + b"\r\n" + (b"" if bodiless else page.body))
 
     def refuse(self, error: RefusedError) -> None:
@@ -267,13 +266,13 @@ class DownstreamConnection(RequestParsing):
         self._broken = True
         self.proxy.tally.refusals[error.reason.value] += 1
         self.proxy.tally.answers[error.status // 100] += 1
-        request_id = self.proxy.new_id()
+        request_id = next(self.proxy.ids)
         page = problem(error.reason, request_id.decode())
         self.write_page(page, keep_alive=False, bodiless=error.bodiless)
         self.proxy.note_refusal(self, request_id, page, error.reason)
         self._linger()
 
-    def finish(self, exchange: Exchange, *, keep_alive: bool) -> None:
+    def finish(self, exchange: Exchange, keep_alive: bool) -> None:  # noqa: FBT001 - by place: a name costs a request's share
         """The exchange is answered: go on with the next, or close."""
         if exchange is not self._current:
             return

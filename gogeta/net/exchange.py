@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PENDING_LIMIT: Final = 64 * 1024
 """Bytes of a request's body kept while nobody takes them; then the client is not read any more."""
 
+_COMPLETE: Final = Ending.COMPLETE
+"""Looking up a member of an enumeration is dear."""
 _CLOSING: Final = frozenset({Reason.HOST_INVALID, Reason.MALFORMED, Reason.FRAMING, Reason.DRAINING})
 """Reasons after which the connection is closed although the request was complete."""
 
@@ -105,7 +107,7 @@ class Exchange:
         """The last connection that took it, for the access log."""
         self.reused = False
         self.refusal = ""
-        self.ending = Ending.COMPLETE
+        self.ending = _COMPLETE
 
     def __repr__(self) -> str:
         """One line for logs and tests."""
@@ -152,17 +154,22 @@ class Exchange:
             upstream.transport.write(pending[0] if len(pending) == 1 else b"".join(pending))
 
     def attach(self, upstream: UpstreamConnection) -> None:
-        """This connection takes the exchange; ``flush`` sends what there is."""
+        """This connection takes the exchange: a request that is its head alone is sent, else ``flush`` sends it."""
         self.upstream = self.via = upstream
         self.reused = upstream.reused
         self.attempts += 1
         upstream.exchange = self
-        self.pending.insert(0, self.serialised)
         downstream = self.downstream
-        if self.pending_bytes:
-            downstream.reading.release(Hold.PENDING)
         if downstream.blocked:
             upstream.reading.hold(Hold.PEER)
+        proxy = downstream.proxy
+        if self.head.length == 0:
+            downstream.deadline = proxy.now + proxy.response_timeout
+            upstream.transport.write(self.serialised)
+            return
+        self.pending.insert(0, self.serialised)
+        if self.pending_bytes:
+            downstream.reading.release(Hold.PENDING)
         downstream.expect_response(request_done=self.request_done)
 
     # The response's side.
@@ -191,13 +198,13 @@ class Exchange:
         downstream = self.downstream
         downstream.transport.write(data)
         downstream.proxy.ended(self)
-        downstream.finish(self, keep_alive=head.keep_alive)
+        downstream.finish(self, head.keep_alive)
 
     def complete(self, *, keep_alive: bool) -> None:
         """The response is complete."""
         self.upstream = None
         self._end()
-        self.downstream.finish(self, keep_alive=keep_alive and self.request_done)
+        self.downstream.finish(self, keep_alive and self.request_done)
 
     def failed(self, reason: Reason) -> None:
         """The upstream failed for ``reason``: another answer if none had begun, else a visible break."""
@@ -243,7 +250,7 @@ class Exchange:
         keep_alive = self.head.keep_alive and self.request_done and self.head.http11 and reason not in _CLOSING
         self.downstream.write_page(page, keep_alive=keep_alive, bodiless=self.method == b"HEAD")
         self._end()
-        self.downstream.finish(self, keep_alive=keep_alive)
+        self.downstream.finish(self, keep_alive)
 
     def abandon(self, ending: Ending = Ending.CLIENT) -> None:
         """The visitor is gone: the upstream is told at once; a wake that was asked for goes on."""

@@ -7,8 +7,10 @@ pure and live in ``gogeta.core``.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
+from collections.abc import Iterator
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, assert_never
 
@@ -28,6 +30,7 @@ from gogeta.kit.clock import exact, wall_ms
 from gogeta.kit.tasks import Tasks
 from gogeta.net.activity import Activity
 from gogeta.net.dialing import Dialer
+from gogeta.net.doorkeeper import Doorkeeper
 from gogeta.net.fleet import Entry, Fleet
 from gogeta.net.noting import note_exchange, note_refusal
 from gogeta.net.overdue import Overdue
@@ -49,24 +52,27 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CONNECT_PATIENCE: Final = 1.0
-"""Seconds for which a started tenant that refuses connections is tried again: its state may be about to change."""
-SUSPECT_PAUSE: Final = 2.0
+CONNECT_PATIENCE: Final = 5.0
+"""Seconds for which a started tenant that refuses connections is tried again: its state may be about to change.
+
+Nothing was sent, so nothing is lost by waiting; it is long enough for a passivator that has died to be started again
+and to say what became of the tenant, whose application may have ended with it.
+"""
+SUSPECT_PAUSE: Final = 6.0
 """Seconds before a tenant is reported again: longer than it is tried, so that one trouble is one report."""
 _SWEPT_AT_ONCE: Final = 1000
 _SWEEPS_FOR_ALL: Final = 4
 _ENDINGS: Final = tuple(b"%03x" % number for number in range(4096))
 """Of request ids."""
-_CONNECT_PAUSES: Final = (0.01, 0.03, 0.06, 0.1, 0.2)
+_CONNECT_PAUSES: Final = (0.01, 0.03, 0.06, 0.1, 0.2, 0.3)
+_FORWARD: Final = Meeting.FORWARD
+"""Looking up a member of an enumeration is dear."""
 
 
 class Proxy:
     """Shared state of one worker, and the steps of a request's way."""
 
     __slots__ = (
-        "_id",
-        "_id_block",
-        "_id_prefix",
         "_unlooked",
         "access_log",
         "activity",
@@ -76,9 +82,11 @@ class Proxy:
         "connections",
         "date",
         "dialer",
+        "doorkeeper",
         "draining",
         "fleet",
         "https_port",
+        "ids",
         "keep_alive_timeout",
         "loaded",
         "loop_time",
@@ -94,6 +102,7 @@ class Proxy:
         "settings",
         "tally",
         "tasks",
+        "touched",
         "upstreams",
         "via",
         "waker",
@@ -122,9 +131,11 @@ class Proxy:
         self.tally = Tally()
         bounds = Bounds(settings.max_body, settings.exchange_timeout or 0.0, settings.max_idle_upstream)
         self.fleet = Fleet(bounds, https_only=settings.https_redirect)
-        self.fleet.on_change = self._changed
+        self.fleet.on_change = self.changed
         self.waker = Waker(self, registry)
+        self.doorkeeper = Doorkeeper(self, settings)
         self.activity = Activity(self.fleet, registry, self.tally, settings.access_interval)
+        self.touched = self.activity.touched
         self.request_fields = FieldLines(REQUEST_KINDS)
         self.response_fields = FieldLines(RESPONSE_KINDS)
         self.request_heads: Memory[RequestHead] = Memory()
@@ -149,9 +160,8 @@ class Proxy:
         self.now = self.loop_time()
         """The loop's time as of the last sweep: coarse, and free."""
         self.date = b""
-        self._id_prefix = f"{os.getpid():x}-{wall_ms():x}-".encode()
-        self._id_block = b""
-        self._id = -1
+        self.ids = _ids(f"{os.getpid():x}-{wall_ms():x}-".encode())
+        """Request ids that no other process and no other request has."""
         self.tick()
 
     def tick(self) -> None:
@@ -184,7 +194,7 @@ class Proxy:
         """A request's head is complete: find its tenant."""
         head = exchange.head
         downstream = exchange.downstream
-        exchange.request_id = head.request_id or self.new_id()
+        exchange.request_id = head.request_id or next(self.ids)
         if self.via is not None and downstream.listener.forwarding.looped(head):
             exchange.refuse(Reason.LOOP)
             return
@@ -193,8 +203,13 @@ class Proxy:
             return
         exchange.entry = entry
         entry.in_flight += 1
-        self.activity.touch(entry)
-        forwarding = downstream.forwarding(head)
+        if entry not in self.touched:
+            self._note_use(exchange, entry)
+        forwarding = (
+            downstream.forwarding
+            if head.host is downstream.forwarding_host and head.direct
+            else downstream.forwarding_fields(head)
+        )
         if entry.limited or not exchange.request_done:
             if not self._bound(exchange, entry):
                 return
@@ -202,18 +217,15 @@ class Proxy:
                 # RFC 9112 section 9.6: who will not use the connection again says so.
                 forwarding += b"Connection: close\r\n"
         exchange.serialised = head.serialise(exchange.method, exchange.target, forwarding, exchange.request_id)
-        if entry.meeting is Meeting.FORWARD:
+        if entry.meeting is _FORWARD:
             self.forward(exchange, entry)
         else:
             self.admit(exchange)
 
-    def new_id(self) -> bytes:
-        """A request id that no other process and no other request has: writing numbers is dear, joining is not."""
-        self._id = number = self._id + 1
-        place = number % len(_ENDINGS)
-        if not place:
-            self._id_block = b"%b%x" % (self._id_prefix, number // len(_ENDINGS))
-        return self._id_block + _ENDINGS[place]
+    def _note_use(self, exchange: Exchange, entry: Entry) -> None:
+        """Note that a tenant is in use, if this is a use; not asked while that is noted already."""
+        if self.doorkeeper.uses(exchange, entry):
+            self.activity.touch(entry)
 
     def _find(self, exchange: Exchange) -> Entry | None:
         """The tenant of a host that was not asked for lately; None when the request is refused."""
@@ -261,6 +273,8 @@ class Proxy:
         if not self.fleet.known(entry):
             exchange.refuse(Reason.GONE)
             return
+        if entry.meeting is Meeting.WAKE and self.doorkeeper.answers(exchange, entry):
+            return
         now = self.clock()
         navigation = exchange.head.navigation(exchange.method)
         decision = admit(
@@ -276,7 +290,7 @@ class Proxy:
                 self._hold(exchange, entry, seconds, wake=wake)
             case Page(wake):
                 if wake:
-                    self.waker.wake(entry, Cause.REQUEST)
+                    self.waker.wake(entry, Cause.REQUEST, exchange)
                 exchange.reply(
                     starting_page(exchange.head.host.decode("ascii", "replace"), exchange.request_id.decode()),
                     Reason.WAKING,
@@ -301,11 +315,12 @@ class Proxy:
         loop = asyncio.get_running_loop()
         entry.held[exchange] = loop.call_later(seconds, self._admit_and_send, exchange)
         if wake:
-            self.waker.wake(entry, Cause.REQUEST)
+            self.waker.wake(entry, Cause.REQUEST, exchange)
 
     def forward(self, exchange: Exchange, entry: Entry) -> None:
         """Send a request to its tenant: at once on a connection that is there, else on a new one."""
-        endpoint, pool = entry.pool()
+        pools = entry.pools
+        endpoint, pool = pools[0] if len(pools) == 1 else entry.pool()
         # Whoever met a dead connection is not sent to another that may be as old: the one retry gets a fresh one.
         while not exchange.attempts and (upstream := pool.take()) is not None:
             if upstream.unspoiled():
@@ -402,7 +417,9 @@ class Proxy:
         """An exchange is over, in whatever way: the access record."""
         entry = exchange.entry
         tally = self.tally
-        now = self.clock()
+        # Called in two steps, here and elsewhere on the warm path: what is no method is slow to be called as one.
+        clock = self.clock
+        now = clock()
         if exchange.status:
             tally.answers[exchange.status // 100] += 1
             if exchange.first_byte_at or exchange.forwarded_at:
@@ -420,7 +437,8 @@ class Proxy:
             note_exchange(log, exchange, now)
         if entry is not None:
             entry.in_flight -= 1
-            self.activity.touch(entry)
+            if entry not in self.touched:
+                self._note_use(exchange, entry)
             if entry.held and (timer := entry.held.pop(exchange, None)) is not None:
                 timer.cancel()
                 tally.held -= 1
@@ -443,9 +461,9 @@ class Proxy:
 
     # Changes.
 
-    def _changed(self, entry: Entry) -> None:
-        """A tenant's record changed: decide again for everybody who waits for it."""
-        if entry.in_flight and entry.meeting is Meeting.WAKE and not entry.held:
+    def changed(self, entry: Entry) -> None:
+        """A tenant's record changed, or a wake of it came to nothing: decide again for everybody who waits for it."""
+        if entry.in_flight > len(entry.held) and entry.meeting is Meeting.WAKE:
             # In use means in use: what is in flight here takes the passivation back before anything is stopped.
             self.tally.taken_back += 1
             self.waker.wake(entry, Cause.IN_USE)
@@ -485,3 +503,8 @@ class Proxy:
     def in_flight(self) -> int:
         """Exchanges and tunnels under way."""
         return sum(not connection.idle for connection in self.connections)
+
+
+def _ids(prefix: bytes) -> Iterator[bytes]:
+    """Numbers behind a prefix, without an end. Writing numbers is dear, joining is not, and no step of it is Python."""
+    return itertools.chain.from_iterable(map((prefix + b"%x" % block).__add__, _ENDINGS) for block in itertools.count())

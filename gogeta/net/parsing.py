@@ -37,6 +37,8 @@ _MAX_EMPTY_LINES: Final = 8
 """Most empty lines before one request."""
 _VERSIONS: Final = (b" HTTP/1.1", b" HTTP/1.0")
 """llhttp takes some other protocols for HTTP/1.0."""
+_NOTHING_SAID: Final = b"-"
+"""No version ends so."""
 _PIECE: Final = 16 * 1024
 """Most bytes that llhttp is fed at once."""
 _MAX_OVERHEAD: Final = 16 * 1024
@@ -59,6 +61,7 @@ class RequestParsing(asyncio.Protocol, ABC):
         "_fresh",
         "_fruitless",
         "_half_line",
+        "_head",
         "_in_head",
         "_later",
         "_line",
@@ -66,6 +69,7 @@ class RequestParsing(asyncio.Protocol, ABC):
         "_queue",
         "_receiving",
         "_resumed",
+        "_said",
         "_stopping",
         "_tail",
         "_target",
@@ -114,6 +118,11 @@ class RequestParsing(asyncio.Protocol, ABC):
         self._resumed = False
         """The head being parsed is our own, to read on behind an upgrade that is not passed on."""
         self._receiving: Exchange | None = None
+        self._said = _NOTHING_SAID
+        """What the last head that is remembered looked like, from the version's last digit to its end: mostly, the next
+        one is the same, and comparing is cheaper than looking up."""
+        self._head: RequestHead
+        """What it means."""
 
     @abstractmethod
     def _refuse_later(self, error: RefusedError) -> None:
@@ -140,16 +149,17 @@ class RequestParsing(asyncio.Protocol, ABC):
                 place = self._count(data, place)
             elif self._in_head or self._receiving is not None:
                 place = self._feed(data, place)
-            elif data[place] in _LINE_ENDS or self._half_line:
-                place = self._skip_empty_lines(data, place)
-            else:
-                behind = self._recognise(data, place)
-                if not behind:
+            elif self._half_line or not (behind := self._recognise(data, place)):
+                if self._half_line or data[place] in _LINE_ENDS:
+                    place = self._skip_empty_lines(data, place)
+                else:
                     self._line = b""
-                    behind = self._feed(data, place)
+                    place = self._feed(data, place)
+            else:
                 place = behind
         if (current := self._current) is not None:
-            current.flush()
+            if current.pending:
+                current.flush()
         elif self._later or self._queue:
             self._next()
 
@@ -182,41 +192,61 @@ class RequestParsing(asyncio.Protocol, ABC):
         mean what they meant before.
         """
         line = data.find(b"\r\n", start)
-        end = data.find(b"\r\n\r\n", line)
-        if end < 0 or (match := ORDINARY_LINE(data, start, line)) is None:
+        match = ORDINARY_LINE(data, start, line)
+        if match is None:
             return 0
         proxy = self.proxy
-        if end - start > proxy.max_header_bytes:
+        version = line - 1
+        again = data.startswith(self._said, version)
+        end = version + len(self._said) if again else data.find(b"\r\n\r\n", line) + 4
+        if end < 4 or end - start - 4 > proxy.max_header_bytes:
             return 0
-        method, target, minor = match.groups()
-        lines = data[line + 2 : end]
-        heads = proxy.request_heads
-        head = (heads.get(lines) or heads.recall(lines)) if minor == b"1" else None
-        if head is None:
-            fields = proxy.request_fields.read(lines)
-            if fields is None or len(fields) > proxy.settings.max_header_fields:
-                return 0
+        method, target, _ = match.groups()
+        if again:
+            head = self._head
+        else:
             try:
-                head = RequestHead("1." + minor.decode(), fields)
+                known = self._know(data[version:end])
             except RefusedError as error:
                 error.bodiless = method == b"HEAD"
                 self._refuse_later(error)
                 return len(data)
-            if head.http11:
-                heads.learn(lines, head)
+            if known is None:
+                return 0
+            head = known
         self._begin(method, target, head)
-        body = end + 4
+        if head.over:
+            self._receiving = None
+            return end
         length = head.length
         if length:
             self._counted = length
             self.deadline = proxy.now + proxy.body_timeout
-            return body
+            return end
         if length is None:
             # llhttp knows chunks, and what may go wrong with them; of the head it is told their coding alone.
             self._resumed = True
             self._feed_piece(_RESUMED % b"Transfer-Encoding: chunked")
-            return body
-        return self._request_is_over(head, data, body)
+            return end
+        return self._request_is_over(head, data, end)
+
+    def _know(self, said: bytes) -> RequestHead | None:
+        """What a head means that says this behind ``HTTP/1.``; None when it is not an ordinary one.
+
+        Raises RefusedError.
+        """
+        proxy = self.proxy
+        heads = proxy.request_heads
+        head = heads.get(said) or heads.recall(said)
+        if head is not None:
+            self._said, self._head = said, head
+            return head
+        fields = proxy.request_fields.read(said[3:-4])
+        if fields is None or len(fields) > proxy.settings.max_header_fields:
+            return None
+        head = RequestHead("1.1" if said[:1] == b"1" else "1.0", fields)
+        heads.learn(said, head)
+        return head
 
     def _request_is_over(self, head: RequestHead, data: bytes, place: int) -> int:
         """A request has been read up to there; the place from which on the next one is looked for."""
@@ -246,9 +276,10 @@ class RequestParsing(asyncio.Protocol, ABC):
     def _begin(self, method: bytes, target: bytes, head: RequestHead) -> None:
         """A head is complete and judged: it is this connection's turn, or waits for it."""
         proxy = self.proxy
+        clock = proxy.clock
         self._empty_lines = 0
         # The other half is there: this class is never used without it.
-        exchange = Exchange(self, method, target, head, proxy.clock())  # type: ignore[arg-type]
+        exchange = Exchange(self, method, target, head, clock())  # type: ignore[arg-type]
         self._receiving = exchange
         if self._current is None and not self.blocked and not self._queue:
             self._current = exchange

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _FIRST_FINAL: Final = 200
 _PROTOCOL: Final = b"HTTP/1."
 _VERSIONS: Final = ("1.1", "1.0")
+_NOTHING_SAID: Final = b"-"
+"""No head begins so."""
 _MAX_HERALDS: Final = 100
 """Most 1xx responses to one request."""
 _CHUNK_FRAME: Final = 24
@@ -52,12 +54,14 @@ class ResponseParsing(asyncio.Protocol, ABC):
         "_head",
         "_heralds",
         "_keep_alive",
+        "_known",
         "_line",
         "_out",
         "_parser",
         "_phrase",
         "_refusal",
         "_resumed",
+        "_said",
         "_surplus",
         "_tail",
         "_trailers",
@@ -107,6 +111,11 @@ class ResponseParsing(asyncio.Protocol, ABC):
         self._keep_alive = False
         self._bodiless = False
         self._refusal: RefusedError | None = None
+        self._said = _NOTHING_SAID
+        """The last head that is remembered, as it came: often the next one is the same, and comparing is cheaper than
+        looking up."""
+        self._known: ResponseHead
+        """What it means."""
 
     @abstractmethod
     def _finish(self) -> None:
@@ -121,19 +130,12 @@ class ResponseParsing(asyncio.Protocol, ABC):
         """What was read cannot be an answer."""
 
     @abstractmethod
-    def _unsent(self, exchange: Exchange) -> bool:
-        """Whether the tenant has answered before it had read all of the request."""
+    def _unsent(self) -> bool:
+        """Whether the tenant has answered before it had read all of a request that has a body."""
 
     @abstractmethod
     def park(self, now: float) -> None:
         """The connection is free for the next exchange."""
-
-    def _read(self, exchange: Exchange, data: bytes) -> None:
-        """Bytes of the response: each feed is at most one write to the visitor, or two where chunks begin."""
-        if self._counted:
-            self._count(exchange, data)
-        elif not self._between or not self._recognise(exchange, data):
-            self._feed(exchange, data)
 
     def _recognise(self, exchange: Exchange, data: bytes) -> bool:
         """Take a read that begins with a whole ordinary head; False when llhttp has to look.
@@ -141,26 +143,23 @@ class ResponseParsing(asyncio.Protocol, ABC):
         As for requests, the first empty line ends it for every parser. What a head means for the visitor depends on the
         request, too: known by their bytes are only heads that answered an ordinary one, to ordinary ones.
         """
-        end = data.find(b"\r\n\r\n") + 4
-        if end < 4:
-            return False
         proxy = self.proxy
-        heads = proxy.response_heads
-        said = data[:end]
-        head = None
-        ordinary = exchange.head.plain and exchange.request_done and exchange.method != b"HEAD" and not proxy.draining
-        if ordinary:
-            head = heads.get(said) or heads.recall(said)
-        if head is None:
+        usual = exchange.head.plain and exchange.request_done and exchange.method != b"HEAD" and not proxy.draining
+        if usual and data.startswith(self._said):
+            end = len(self._said)
+            head = self._known
+        else:
+            end = data.find(b"\r\n\r\n") + 4
+            if end < 4:
+                return False
             try:
-                head = self._judge(exchange, data, end)
+                judged = self._know(exchange, data[:end]) if usual else self._judge(exchange, data[:end])
             except RefusedError as refusal:
                 self._refuse(exchange, refusal)
                 return True
-            if head is None:
+            if judged is None:
                 return False
-            if ordinary:
-                heads.learn(said, head)
+            head = judged
         size = head.size
         if size is None:
             # llhttp knows chunks, and what may go wrong with them; of the head it is told their coding alone.
@@ -172,16 +171,14 @@ class ResponseParsing(asyncio.Protocol, ABC):
             self._parse(_RESUMED)
             self._feed(exchange, data[end:])
             return True
-        if head.dated:
-            out = b"".join((head.lines, b"\r\n", data[end:]))
-        else:
-            out = b"".join((head.lines, proxy.date, b"\r\n", data[end:]))
+        out = head.lines + data[end:] if head.dated else b"".join((head.lines, proxy.date, b"\r\n", data[end:]))
         left = size - len(data) + end
-        if left == 0 and head.reusable and exchange.request_done and not self._unsent(exchange):
+        if left == 0 and head.reusable and exchange.request_done and not (exchange.sent and self._unsent()):
             self.exchange = None
             self.park(proxy.now)
             exchange.whole(head, out)
             return True
+        self.silent = False
         self._head = head
         self._keep_alive = head.reusable
         exchange.begin_answer(head)
@@ -189,13 +186,23 @@ class ResponseParsing(asyncio.Protocol, ABC):
         self._count_down(exchange, out, left)
         return True
 
-    def _judge(self, exchange: Exchange, data: bytes, end: int) -> ResponseHead | None:
-        """Judge the ordinary head that ends at ``end``; None when it is not one. Raises RefusedError."""
+    def _know(self, exchange: Exchange, said: bytes) -> ResponseHead | None:
+        """What a head means to any usual request; None when it is not an ordinary one. Raises RefusedError."""
+        heads = self.proxy.response_heads
+        head = heads.get(said) or heads.recall(said)
+        if head is not None:
+            self._said, self._known = said, head
+        elif (head := self._judge(exchange, said)) is not None:
+            heads.learn(said, head)
+        return head
+
+    def _judge(self, exchange: Exchange, said: bytes) -> ResponseHead | None:
+        """What a head means to this request; None when it is not an ordinary one. Raises RefusedError."""
         proxy = self.proxy
-        line = data.find(b"\r\n")
-        if end > proxy.max_header_bytes or (match := ORDINARY_LINE(data, 0, line)) is None:
+        line = said.find(b"\r\n")
+        if len(said) > proxy.max_header_bytes or (match := ORDINARY_LINE(said, 0, line)) is None:
             return None
-        fields = proxy.response_fields.read(data[line + 2 : end - 4])
+        fields = proxy.response_fields.read(said[line + 2 : -4])
         if fields is None or len(fields) > proxy.settings.max_header_fields:
             return None
         head = self._head_of(exchange, int(match[2]), match[3], fields, http11=match[1] == b"1")
@@ -237,6 +244,7 @@ class ResponseParsing(asyncio.Protocol, ABC):
 
     def _feed(self, exchange: Exchange, data: bytes) -> None:
         """Have llhttp read a head that is not ordinary or comes in pieces, chunks, or a body without a length."""
+        self.silent = False
         while data and not self._closing:
             if len(self._line) < len(_PROTOCOL) and not self._speaks_http(data):
                 self._refuse(exchange, RefusedError(Reason.UPSTREAM_INVALID, "it does not begin with a status line"))

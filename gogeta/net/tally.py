@@ -66,7 +66,9 @@ class Tally:
     first_byte_seconds: Histogram = field(default_factory=Histogram)
     """From the head read to the first byte of the final answer, for the same."""
     wakes: Counter[str] = field(default_factory=Counter)
-    """Wakes asked of the registry, by result: ``asked``, ``joined``, ``refused``, ``unavailable``."""
+    """Wakes asked of the registry, by result: ``asked``, ``joined``, ``refused``, ``over-budget``, ``unavailable``."""
+    unwoken: Counter[str] = field(default_factory=Counter)
+    """Requests to sleeping tenants that were answered without a wake, by why."""
     taken_back: int = 0
     """Passivations that were taken back because the tenant was in use here."""
     access_writes: int = 0

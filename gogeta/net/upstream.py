@@ -7,9 +7,8 @@ behind an answer.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import termios
+import select
 from typing import TYPE_CHECKING, cast
 
 from gogeta.core.pool import Pool
@@ -27,14 +26,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WRITE_HIGH = 64 * 1024
-_NONE_WAITING = bytes(4)
 
 
 class UpstreamConnection(ResponseParsing):
     """One connection to a tenant (see the module's docstring)."""
 
     __slots__ = (
-        "_descriptor",
+        "_events",
         "_tunnel",
         "address",
     )
@@ -68,7 +66,8 @@ class UpstreamConnection(ResponseParsing):
         self.reading = ReadGate(self.transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH)
         own = transport.get_extra_info("socket")
-        self._descriptor = own.fileno()
+        self._events = select.poll()
+        self._events.register(own.fileno(), select.POLLIN)
         probe_when_silent(own)
         self.proxy.upstreams.add(self)
 
@@ -113,7 +112,7 @@ class UpstreamConnection(ResponseParsing):
             self.exchange.downstream.reading.release(Hold.PEER)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the response."""
+        """Bytes of the response: each feed is at most one write to the visitor, or two where chunks begin."""
         exchange = self.exchange
         if exchange is None or self._closing:
             if self._tunnel is not None:
@@ -122,12 +121,14 @@ class UpstreamConnection(ResponseParsing):
                 # Nobody asked: what comes now would be taken for the answer to the next request.
                 self.discard()
             return
-        self.silent = False
-        self._read(exchange, data)
+        if self._counted:
+            self._count(exchange, data)
+        elif not self._between or not self._recognise(exchange, data):
+            self._feed(exchange, data)
 
-    def _unsent(self, exchange: Exchange) -> bool:
-        """Whether the tenant has answered before it had read all of the request."""
-        return exchange.sent and self.transport.get_write_buffer_size() > 0
+    def _unsent(self) -> bool:
+        """Whether the tenant has answered before it had read all of a request that has a body."""
+        return self.transport.get_write_buffer_size() > 0
 
     # Ends.
 
@@ -145,7 +146,7 @@ class UpstreamConnection(ResponseParsing):
                 exchange.write(b"".join(out))
         keep_alive = head.keep_alive
         reusable = self._keep_alive and not self._surplus and exchange.request_done and not self._closing
-        if self._unsent(exchange):
+        if exchange.sent and self._unsent():
             reusable = False
         self.exchange = None
         if reusable:
@@ -153,6 +154,8 @@ class UpstreamConnection(ResponseParsing):
             self._head = None
             self._line = b""
             self._between = True
+            self._fruitless = self._heralds = 0
+            self.silent = True
             if self._bodiless:
                 self._bodiless = False
                 self._parser = None
@@ -165,18 +168,16 @@ class UpstreamConnection(ResponseParsing):
         """Wait in the pool for the next exchange; closed when there is no place."""
         if self.reading.holds:
             self.reading.release(Hold.PEER)
-        self.reused = self.silent = True
-        self._fruitless = self._heralds = 0
+        self.reused = True
         if not self.pool.give(self, now):
             self.discard()
 
     def unspoiled(self) -> bool:
-        """Whether nothing has come while it was idle: bytes that wait to be read would pass for the next answer."""
-        try:
-            return fcntl.ioctl(self._descriptor, termios.FIONREAD, _NONE_WAITING) == _NONE_WAITING
-        except OSError:
-            # Closed already, and the loop has not told us yet.
-            return False
+        """Whether nothing has come while it was idle, not even what the loop has not told us yet.
+
+        Bytes that wait to be read would pass for the next answer; a request sent behind the tenant's goodbye is lost.
+        """
+        return not self._events.poll(0)
 
     def _switch(self, exchange: Exchange, rest: bytes) -> None:
         downstream = exchange.downstream

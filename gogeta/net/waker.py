@@ -10,12 +10,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-from gogeta.domain.errors import GogetaError, TransitionRefusedError, UnknownTenantError
-from gogeta.domain.lifecycle import Cause, Meeting
+from gogeta.domain.errors import GogetaError, TransitionRefusedError, UnknownTenantError, WakeBudgetError
+from gogeta.domain.lifecycle import Cause, Desired, Meeting
 from gogeta.kit.backoff import Backoff
 from gogeta.registry.store import RegistryUnavailableError
 
 if TYPE_CHECKING:
+    from gogeta.net.doorkeeper import Charge
+    from gogeta.net.exchange import Exchange
     from gogeta.net.fleet import Entry
     from gogeta.net.forwarder import Proxy
     from gogeta.registry.registry import Registry
@@ -41,20 +43,39 @@ class Waker:
         """Whether the last try to wake this tenant did not reach the registry, or is still without an answer."""
         return entry.name in self._unreachable or entry.name in self._asking
 
-    def wake(self, entry: Entry, cause: Cause) -> None:
-        """Ask for a wake, unless that is under way already."""
+    def wake(self, entry: Entry, cause: Cause, exchange: Exchange | None = None) -> None:
+        """Ask for a wake, unless that is under way already; ``exchange``: the visitor's, on whose account it goes."""
         if entry.waking is None or entry.waking.done():
-            entry.waking = self._proxy.tasks.start(self._wake(entry, cause), f"wake {entry.name}")
+            charge = None if exchange is None else self._proxy.doorkeeper.charge(exchange)
+            entry.waking = self._proxy.tasks.start(self._wake(entry, cause, charge), f"wake {entry.name}")
         else:
             self._proxy.tally.wakes["joined"] += 1
 
-    async def _wake(self, entry: Entry, cause: Cause) -> None:
+    async def _wake(self, entry: Entry, cause: Cause, charge: Charge | None) -> None:
         backoff = Backoff(first=0.05, limit=2.0)
         wakes = self._proxy.tally.wakes
         while entry.meeting is Meeting.WAKE and self._proxy.fleet.known(entry):
             self._asking.add(entry.name)
             try:
-                change = await self._registry.change_desired(entry.name, cause, known=entry.record)
+                if entry.record.desired.state is Desired.STARTED:
+                    if cause is not Cause.REQUEST:
+                        break
+                    await self._ask_again(entry)
+                    continue
+                change = await self._registry.change_desired(
+                    entry.name, cause, known=entry.record, per_hour=self._proxy.doorkeeper.per_hour(entry)
+                )
+            except WakeBudgetError as refusal:
+                wakes["over-budget"] += 1
+                logger.info("tenant %s is not woken: %s", entry.name, refusal)
+                self._asking.discard(entry.name)
+                await self._news(entry, refusal.revision)
+                self._refund(charge)
+                charge = None
+                # This wake is over before whoever waits is decided on again: nobody may wait for it any more.
+                entry.waking = None
+                self._proxy.changed(entry)
+                break
             except (TransitionRefusedError, UnknownTenantError) as refusal:
                 wakes["refused"] += 1
                 logger.info("tenant %s is not woken: %s", entry.name, refusal)
@@ -76,10 +97,27 @@ class Waker:
                 self._unreachable.discard(entry.name)
                 wakes["asked" if change.changed else "joined"] += 1
                 self._asking.discard(entry.name)
+                if change.changed:
+                    charge = None
                 await self._news(entry, change.revision)
             finally:
                 self._asking.discard(entry.name)
+        self._refund(charge)
         self._unreachable.discard(entry.name)
+
+    def _refund(self, charge: Charge | None) -> None:
+        """What was no wake is on nobody's account."""
+        if charge is not None:
+            self._proxy.doorkeeper.refund(charge)
+
+    async def _ask_again(self, entry: Entry) -> None:
+        """Of a tenant that was given up, a visitor's request is worth one more try, whoever asks for it."""
+        change = await self._registry.ask_again(entry.record)
+        self._asking.discard(entry.name)
+        self._unreachable.discard(entry.name)
+        self._proxy.tally.wakes["joined" if change is None else "asked"] += 1
+        # Refused: somebody else's wish is on its way to us.
+        await self._news(entry, entry.record.desired_revision + 1 if change is None else change.revision)
 
     async def _news(self, entry: Entry, revision: int) -> None:
         """Wait until the mirror has caught up with our own change."""

@@ -18,6 +18,8 @@ DESIRED: Final = STATE + "desired/"
 OBSERVED: Final = STATE + "observed/"
 ACCESS: Final = ROOT + "access/"
 MEMBERS: Final = ROOT + "members/"
+LEADERS: Final = ROOT + "leaders/"
+"""One key for each group of passivators, under the lease of the one that acts for it."""
 SUSPECTS: Final = ROOT + "suspects/"
 """Hints from proxies that a tenant does not answer; passivator looks at it at once and deletes the key."""
 GENERATION: Final = ROOT + "generation"
@@ -52,6 +54,11 @@ def suspect_key(name: str) -> str:
 def member_key(kind: str, member: str) -> str:
     """The key of a live process of ours."""
     return f"{MEMBERS}{kind}-{member}"
+
+
+def leader_key(group: str) -> str:
+    """The key of the one that acts for a group of passivators."""
+    return LEADERS + group
 
 
 def name_of(key: str, prefix: str) -> TenantName:

@@ -7,7 +7,8 @@ Every write to the registry goes through here, so this file is the list of all w
 - observed state: ``observe`` and ``forget``, by passivator alone;
 - last access: ``record_accesses``, by proxies alone;
 - hints that a tenant does not answer: ``suspect`` by proxies, ``clear_suspect`` by passivator;
-- members: ``announce``, each process its own key, under a lease.
+- members: ``announce``, each process its own key, under a lease;
+- leaders: ``lead.stand``, passivators alone, one key for each group, under a lease (``lead.py``).
 
 Errors of the store (``RegistryUnavailableError`` and its kin) pass through everywhere.
 """
@@ -17,11 +18,11 @@ from __future__ import annotations
 import asyncio
 import difflib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from gogeta.domain.errors import InvalidInputError, TransitionRefusedError, UnknownTenantError
+from gogeta.domain.errors import InvalidInputError, TransitionRefusedError, UnknownTenantError, WakeBudgetError
 from gogeta.domain.lifecycle import Cause, Desired, next_desired
 from gogeta.domain.state import (
     ASLEEP,
@@ -35,8 +36,10 @@ from gogeta.domain.state import (
     TenantRecord,
 )
 from gogeta.domain.tenant import Tenant, TenantName, find_conflict
+from gogeta.domain.wake_budget import History, milliseconds_to_wait, with_wake, within_the_hour
 from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import wall_ms
+from gogeta.kit.tasks import first_of
 from gogeta.registry import keys
 from gogeta.registry.codec import decode, encode
 from gogeta.registry.records import Records
@@ -210,13 +213,21 @@ class Registry:
         raise RegistryError("others kept changing tenants at the same time", hint="try again in a moment")
 
     async def change_desired(
-        self, name: str, cause: Cause, *, known: TenantRecord | None = None, renew: bool = False
+        self,
+        name: str,
+        cause: Cause,
+        *,
+        known: TenantRecord | None = None,
+        renew: bool = False,
+        per_hour: int = 0,
     ) -> DesiredChange:
         """Change what a tenant should be, for ``cause``, by compare-and-set; only one of many callers changes it.
 
         ``known`` is the caller's own view: when it is still true, one round trip is enough. ``renew``: write it also
-        where it is that already, as a new wish: a failed start is then tried again at once. Raises UnknownTenantError;
-        TransitionRefusedError when the table does not allow it (e.g. waking what an operator stopped).
+        where it is that already, as a new wish: a failed start is then tried again at once. ``per_hour``: most wakes by
+        visitors in any hour (0: no limit); those by operators, and passivations taken back, are not counted. Raises
+        UnknownTenantError; TransitionRefusedError when the table does not allow it (e.g. waking what an operator
+        stopped); WakeBudgetError when it was woken often enough.
         """
         tenant_revision, current, revision = (
             (known.revision, known.desired, known.desired_revision)
@@ -233,9 +244,21 @@ class Registry:
                 )
             if state is current.state and known is None and not renew:
                 return DesiredChange(current, revision, changed=False)
-            if state is not None and (state is not current.state or renew):
+            now = wall_ms()
+            wait = milliseconds_to_wait(current.recent_wakes, now, per_hour) if cause is Cause.REQUEST else 0
+            if wait and known is None:
+                raise WakeBudgetError(name, per_hour, wait, revision)
+            if state is not None and not wait and (state is not current.state or renew):
                 wakes = current.wakes + (state is Desired.STARTED)
-                desired = DesiredState(state=state, cause=cause, by=self.by, since=wall_ms(), wakes=wakes)
+                carried = with_wake if cause is Cause.REQUEST else within_the_hour
+                desired = DesiredState(
+                    state=state,
+                    cause=cause,
+                    by=self.by,
+                    since=now,
+                    wakes=wakes,
+                    recent_wakes=carried(current.recent_wakes, now),
+                )
                 try:
                     result = await self.store.commit(
                         [Put(keys.desired_key(name), encode(desired))],
@@ -272,12 +295,51 @@ class Registry:
                 raise
             return tenant.revision, ASLEEP, entry.revision
 
-    async def passivate(self, name: str, judged: Judgement, wakes: int) -> DesiredChange | None:
+    async def ask_again(self, record: TenantRecord) -> DesiredChange | None:
+        """A visitor's request for one more try of a tenant that was given up; None when somebody else was first.
+
+        Whether a try is made, and when, is passivator's to say. There is one however many ask: a commit that is
+        refused is not repeated, because what it was refused for may be that very wish.
+        """
+        before, now = record.desired, wall_ms()
+        desired = DesiredState(
+            state=Desired.STARTED,
+            cause=Cause.REQUEST,
+            by=self.by,
+            since=now,
+            wakes=before.wakes + 1,
+            recent_wakes=within_the_hour(before.recent_wakes, now),
+        )
+        result = await self.store.commit(
+            [Put(keys.desired_key(record.name), encode(desired))],
+            [
+                Guard(keys.tenant_key(record.name), record.revision),
+                Guard(keys.desired_key(record.name), record.desired_revision),
+            ],
+        )
+        return DesiredChange(desired, result.revision, changed=True) if result.happened else None
+
+    async def passivate(
+        self,
+        name: str,
+        judged: Judgement,
+        wakes: int,
+        cause: Cause = Cause.IDLE,
+        recent_wakes: History = (),
+    ) -> DesiredChange | None:
         """Put an idle tenant to sleep, if nothing it was judged by has changed; None when something has.
 
-        ``wakes`` is carried over from the desired state that was judged.
+        ``wakes`` and ``recent_wakes`` are carried over from the desired state that was judged.
         """
-        desired = DesiredState(state=Desired.PASSIVATED, cause=Cause.IDLE, by=self.by, since=wall_ms(), wakes=wakes)
+        now = wall_ms()
+        desired = DesiredState(
+            state=Desired.PASSIVATED,
+            cause=cause,
+            by=self.by,
+            since=now,
+            wakes=wakes,
+            recent_wakes=within_the_hour(recent_wakes, now),
+        )
         result = await self.store.commit(
             [Put(keys.desired_key(name), encode(desired))],
             [
@@ -295,19 +357,22 @@ class Registry:
         *,
         desired_revision: int | None = None,
         undeclared: bool = False,
+        unled: str = "",
     ) -> int | None:
         """Write what a tenant is, over the value of ``revision`` (0: none); the new revision.
 
         With ``desired_revision`` only if the desired state is still that one: a stop announces itself so, and a wake is
-        either before it (then there is no stop) or after it (then its proxy has seen ``stopping`` already).
-        ``undeclared``: only if there is no declaration, for the same reason. None when another revision is there: the
-        caller has to look again.
+        either before it (then there is no stop) or after it (then its proxy has seen ``stopping`` already). With
+        ``undeclared`` only if there is no declaration, for the same reason; with ``unled`` only if nobody leads that
+        group. None when a condition did not hold: the caller has to look again.
         """
         guards = [Guard(keys.observed_key(name), revision)]
         if undeclared:
             guards.append(Guard(keys.tenant_key(name), 0))
         if desired_revision is not None:
             guards.append(Guard(keys.desired_key(name), desired_revision))
+        if unled:
+            guards.append(Guard(keys.leader_key(unled), 0))
         result = await self.store.commit([Put(keys.observed_key(name), encode(observed))], guards)
         if result.happened:
             return result.revision
@@ -378,25 +443,36 @@ class Registry:
             member for entry in (await self.store.list(keys.MEMBERS)).entries if (member := _member(entry)) is not None
         )
 
-    async def announce(self, member: Member, ttl: float = 10.0) -> NoReturn:
-        """Keep ``member`` listed while this runs (run it as a task); ``ttl`` seconds after a crash it is gone."""
-        key, value, backoff = keys.member_key(member.kind, member.id), encode(member), Backoff()
+    async def announce(
+        self, member: Member | Callable[[], Member], ttl: float = 10.0, changed: asyncio.Event | None = None
+    ) -> NoReturn:
+        """Keep ``member`` listed while this runs (run it as a task); ``ttl`` seconds after a crash it is gone.
+
+        A function is asked for what to list each time, and at once when ``changed`` is set.
+        """
+        backoff, changed, written = Backoff(), changed or asyncio.Event(), b""
         lease: int | None = None
         try:
             while True:
+                changed.clear()
+                now = member() if callable(member) else member
+                key, value = keys.member_key(now.kind, now.id), encode(now)
                 try:
                     if lease is None or not await self.store.keep_alive(lease):
                         lease = None
                         granted = await self.store.grant(ttl)
                         await self.store.commit([Put(key, value, granted)])
                         # Only now: a lease that no key hangs on would be prolonged for ever.
-                        lease = granted
+                        lease, written = granted, value
+                    elif value != written:
+                        await self.store.commit([Put(key, value, lease)])
+                        written = value
                     backoff.reset()
                     delay = ttl / 3
                 except RegistryError as error:
                     logger.debug("cannot announce %s: %s", key, error)
                     delay = backoff.next()
-                await asyncio.sleep(delay)
+                await first_of(changed, timeout=delay)
         finally:
             if lease is not None:
                 await _quietly(self.store.revoke(lease))

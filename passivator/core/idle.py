@@ -142,6 +142,36 @@ class IdlePolicy:
             return AskAgain(max(remaining, 0.001))
         return Passivate(Judgement(desired_revision=desired_revision, access_revision=silence.revision), silent)
 
+    def spare(
+        self,
+        name: str,
+        *,
+        idle_timeout: float | None,
+        min_awake: float,
+        desired_revision: int,
+        stored_ms: int,
+        now: float,
+        wall_ms: int,
+    ) -> Passivate | None:
+        """Whether a tenant that is up may be put to sleep before its time because others wait; None when not.
+
+        It has to be silent for ``min_awake`` seconds, and for as long as proxies may hold back a use of it.
+        """
+        if idle_timeout is None:
+            return None
+        margin = idle_timeout * FLUSH_SHARE
+        if self._outages and now < (self._sight_since or 0.0) + RECONNECT + margin:
+            return None
+        verdict = self.judge(
+            name,
+            idle_timeout=min(max(min_awake, margin), idle_timeout),
+            desired_revision=desired_revision,
+            stored_ms=stored_ms,
+            now=now,
+            wall_ms=wall_ms,
+        )
+        return verdict if isinstance(verdict, Passivate) else None
+
     def _sighted(self, now: float) -> float:
         """Time on a clock that stands still while the registry cannot be seen."""
         return (self._blind_since if self._blind_since is not None else now) - self._blind

@@ -143,6 +143,16 @@ class RuntimeEvent:
     name: TenantName | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What a driver drives."""
+
+    identity: str
+    """The same for all drivers of one runtime, whatever way they reach it, and for no other; also after its restart."""
+    memory: int | None = None
+    """Bytes of memory that all tenants together may reasonably have there; None when it does not tell."""
+
+
 class Driver(Protocol):
     """The contract (see the module's docstring)."""
 
@@ -154,6 +164,10 @@ class Driver(Protocol):
 
         May be called again. The other calls do it themselves when it was not done.
         """
+        ...
+
+    async def machine(self) -> Machine:
+        """Which runtime this is, and how much it can bear. RuntimeUnavailableError."""
         ...
 
     async def list(self) -> Mapping[TenantName, Runtime]:
@@ -204,6 +218,10 @@ class Driver(Protocol):
     @property
     def runtime_endpoints(self) -> tuple[Endpoint, ...]:
         """Addresses of the runtime's own API where those are TCP; nothing may point at them."""
+        ...
+
+    async def resign(self) -> None:
+        """Another process drives this runtime now: end what would be in its way. Containers stay as they are."""
         ...
 
     async def close(self) -> None:

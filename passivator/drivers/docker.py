@@ -8,6 +8,7 @@ also while a stop is under way, and everything said read anew. Must not know the
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import math
 from collections.abc import AsyncGenerator, Mapping
@@ -20,6 +21,7 @@ from gogeta.domain.tenant import DEFAULT_PORT, DockerSpec, Tenant, TenantName
 from gogeta.domain.upstreams import Endpoint
 from passivator.drivers.base import (
     NOTHING,
+    Machine,
     Runtime,
     RuntimeEvent,
     RuntimeUnavailableError,
@@ -54,6 +56,8 @@ _SHOWN_LINES: Final = 10
 _STOPPED_BY_US: Final = frozenset({0, 137, 143})
 _USUAL_GRACE: Final = 10.0
 """The engine's own, which `docker stop` by hand has."""
+_SHARE_OF_MEMORY: Final = 0.8
+"""Part of the engine's memory that tenants may have: the host needs some too."""
 _DYING: Final = 3.0
 """Seconds beyond a grace in which what was killed is seen to be dead."""
 
@@ -86,6 +90,23 @@ class DockerDriver:
             await self._engine.ping()
         except Refused as refused:
             raise RuntimeUnavailableError(f"the Docker engine refused us: {refused}") from refused
+
+    async def machine(self) -> Machine:
+        """As the contract has it, in the engine's own words."""
+        try:
+            info = await self._engine.info()
+        except Refused as refused:
+            raise RuntimeUnavailableError(f"the Docker engine refused us: {refused}") from refused
+        # Two engines of one host may share an id, and copies of a machine do; an engine has a folder to itself.
+        known = f"{info.get('ID', '')}|{info.get('DockerRootDir', '')}"
+        total = info.get("MemTotal") or 0
+        return Machine(
+            identity=hashlib.sha256(known.encode()).hexdigest()[:12],
+            memory=int(total * _SHARE_OF_MEMORY) if total else None,
+        )
+
+    async def resign(self) -> None:
+        """As the contract has it: containers are in nobody's way."""
 
     # ------------------------------------------------------------------------------------------------------ looking
 

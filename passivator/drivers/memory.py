@@ -19,6 +19,7 @@ from passivator.drivers.base import (
     NOTHING,
     PREFIX,
     Health,
+    Machine,
     Runtime,
     RuntimeEvent,
     RuntimeUnavailableError,
@@ -64,6 +65,13 @@ class MemoryDriver:
         """As the contract has it."""
         async with self._asking():
             await self.engine.answer()
+
+    async def machine(self) -> Machine:
+        """As the contract has it."""
+        return Machine(identity=f"{id(self.engine):x}")
+
+    async def resign(self) -> None:
+        """As the contract has it: nothing is in anybody's way."""
 
     async def list(self) -> Mapping[TenantName, Runtime]:
         """As the contract has it."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
+import socket
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from gogeta.domain.tenant import ProcessSpec, Tenant, TenantName
 from gogeta.domain.upstreams import Endpoint
 from passivator.drivers.base import (
     NOTHING,
+    Machine,
     Runtime,
     RuntimeEvent,
     RuntimeUnavailableError,
@@ -30,6 +33,7 @@ from passivator.drivers.base import (
 )
 from passivator.drivers.guarding import CannotRun, Guard, Kept, Order
 from passivator.drivers.hints import Hints
+from passivator.drivers.local_memory import available_memory
 from passivator.drivers.local_ports import LOOPBACK, free_port, is_free
 
 LOG_LIMIT: Final = 1 << 20
@@ -44,6 +48,8 @@ _REFUSED: Final = {
     "limit": ReasonCode.BAD_SPEC,
     "log": ReasonCode.RUNTIME,
 }
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,17 @@ class ProcessDriver:
                 hint="set state_dir to one that can",
             ) from error
         await self._guard.open()
+
+    async def machine(self) -> Machine:
+        """As the contract has it: this host. Its memory is what is available while nothing of ours runs."""
+        return Machine(identity=socket.gethostname().lower(), memory=await asyncio.to_thread(available_memory))
+
+    async def resign(self) -> None:
+        """As the contract has it: whoever leads now starts them anew, and two of one would write the same files."""
+        stops = (start.kept.stop(min(start.grace, _LONGEST_FAREWELL)) for start in self._starts.values())
+        for result in await asyncio.gather(*stops, return_exceptions=True):
+            if isinstance(result, StopFailedError):
+                logger.warning("a local process did not end: %s", result)
 
     async def list(self) -> Mapping[TenantName, Runtime]:
         """All that was started since this driver was made; nothing survives an earlier one."""

@@ -36,6 +36,8 @@ def test_the_phases_of_a_wake_are_the_whole_of_it(
     for wake in range(3):
         whole = figures["ms"]["total"][wake]
         assert sum(figures["ms"][phase][wake] for phase in PHASES) == pytest.approx(whole, abs=0.01)
-        assert 0 < figures["ms"]["ready"][wake] < whole
+        theirs = figures["ms"]["started"][wake] + figures["ms"]["listening"][wake]
+        assert figures["ms"]["overhead"][wake] == pytest.approx(whole - theirs, abs=0.01)
+        assert 0 < figures["ms"]["listening"][wake] < whole, "the application tells since when it listens"
         assert min(figures["ms"][phase][wake] for phase in PHASES) > -3, "stamps are exact to about a millisecond"
     assert min(figures["ms"]["alone"]) > 0

@@ -37,15 +37,26 @@ class RecordingRegistry:
     accesses: list[Mapping[str, LastAccess]] = field(default_factory=list)
     suspects: list[str] = field(default_factory=list)
     on_wake: Callable[[str, Cause], Awaitable[DesiredChange]] | None = None
+    tries: list[str] = field(default_factory=list)
+    """Who was asked one more try for."""
+    on_try: Callable[[TenantRecord], Awaitable[DesiredChange | None]] | None = None
     away: bool = False
     """Whether it cannot be reached."""
 
-    async def change_desired(self, name: str, cause: Cause, *, known: TenantRecord | None = None) -> DesiredChange:
+    async def change_desired(
+        self, name: str, cause: Cause, *, known: TenantRecord | None = None, per_hour: int = 0
+    ) -> DesiredChange:
         """As Registry's."""
         self.wakes.append((name, cause))
         self._reach()
         assert self.on_wake is not None
         return await self.on_wake(name, cause)
+
+    async def ask_again(self, record: TenantRecord) -> DesiredChange | None:
+        """As Registry's."""
+        self.tries.append(record.name)
+        self._reach()
+        return None if self.on_try is None else await self.on_try(record)
 
     async def record_accesses(self, accesses: Mapping[str, LastAccess]) -> None:
         """As Registry's."""

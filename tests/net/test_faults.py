@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 
 import pytest
 
@@ -167,6 +169,22 @@ async def test_bytes_that_wait_unread_on_an_idle_connection_are_no_answer() -> N
             assert app.connections == before + 1
 
 
+async def test_a_goodbye_that_waits_unread_on_an_idle_connection_costs_a_post_nothing() -> None:
+    async with stage() as on, on.visitor() as visitor:
+        app = await on.serve()
+        for _ in range(20):
+            await visitor.ask(get())
+            connection, (idle,) = await visitor.other_side(), on.proxy.upstreams
+            before = app.connections
+            with socket.socket(fileno=os.dup(app.writers[-1].get_extra_info("socket").fileno())) as same:
+                same.shutdown(socket.SHUT_WR)
+            # As above: the kernel knows, and the loop does not yet. A POST that was sent there could not be sent again.
+            assert not idle.unspoiled()
+            connection.data_received(post(b"once"))
+            assert (await visitor.answer()).body == b"ok"
+            assert app.connections == before + 1
+
+
 async def test_a_reused_connection_that_dies_silently_costs_a_get_nothing() -> None:
     async with stage() as on, on.visitor() as visitor:
         app = await on.serve()
@@ -251,6 +269,18 @@ async def test_a_tenant_that_listens_a_moment_later_is_reached() -> None:
         on.declare(endpoint=Endpoint("127.0.0.1", 1))
         visitor.send(get())
         await until(lambda: on.proxy.tally.upstream_connect_failures)
+        on.declare(endpoint=endpoint)
+        assert (await visitor.answer()).body == b"ok"
+
+
+async def test_a_tenant_whose_passivator_takes_a_while_to_come_back_is_waited_for() -> None:
+    async with stage() as on, on.visitor() as visitor:
+        app = App()
+        endpoint = await on.upstream(app)
+        on.declare(endpoint=Endpoint("127.0.0.1", 1))
+        visitor.send(get())
+        # Tried so often takes more than a second: in that time a program that died is started again.
+        await until(lambda: on.proxy.tally.upstream_connect_failures >= 10)
         on.declare(endpoint=endpoint)
         assert (await visitor.answer()).body == b"ok"
 

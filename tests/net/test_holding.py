@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 
 from gogeta.domain.lifecycle import Cause, Desired, Observed
-from gogeta.domain.state import DesiredState, ObservedState
+from gogeta.domain.state import DesiredState, ObservedState, Reason, ReasonCode, TenantRecord
 from gogeta.registry.registry import DesiredChange
 from gogeta.registry.store import RegistryUnavailableError
 from tests.net.stage import Stage, reset, stage
@@ -119,6 +120,67 @@ async def test_what_is_stopped_or_failed_is_said_at_once(desired: Desired, obser
         answer = await on.ask(get())
         assert (answer.status, code(answer)) == (503, name)
         assert on.registry.wakes == []
+
+
+def gave_up(*, on_request: bool) -> ObservedState:
+    reason = Reason(ReasonCode.EXITED, "given up", failures=8, given_up=True, on_request=on_request)
+    return ObservedState(state=Observed.FAILED, wakes=1, reason=reason)
+
+
+WOKEN = DesiredState(state=Desired.STARTED, wakes=1)
+
+
+async def test_of_a_tenant_that_was_given_up_requests_ask_for_one_try_and_wait_for_it() -> None:
+    async with stage() as on:
+        on.declare()
+        on.change(desired=WOKEN, observed=gave_up(on_request=True))
+
+        async def renewed(record: TenantRecord) -> DesiredChange:
+            desired = replace(record.desired, wakes=record.desired.wakes + 1)
+            on.change(desired=desired)
+            return DesiredChange(desired, on.revision, changed=True)
+
+        on.registry.on_try = renewed
+        asking = [asyncio.create_task(on.ask(get())) for _ in range(20)]
+        await until(lambda: on.proxy.tally.held == 20)
+        await wake_up(on, App())
+        assert {answer.status for answer in await asyncio.gather(*asking)} == {200}
+        assert on.registry.tries == ["acme"]
+        assert on.registry.wakes == []
+
+
+async def test_a_try_that_fails_is_told_to_who_waited_and_asked_for_no_second_time() -> None:
+    async with stage() as on, on.visitor() as visitor:
+        on.declare()
+        on.change(desired=WOKEN, observed=gave_up(on_request=True))
+
+        async def renewed(record: TenantRecord) -> DesiredChange:
+            desired = replace(record.desired, wakes=2)
+            on.change(desired=desired)
+            on.change(observed=ObservedState(state=Observed.STARTING, wakes=2))
+            return DesiredChange(desired, on.revision, changed=True)
+
+        on.registry.on_try = renewed
+        visitor.send(get())
+        await until(lambda: on.registry.tries)
+        on.change(observed=replace(gave_up(on_request=False), wakes=2))
+        assert code(await visitor.answer()) == "failed"
+        assert code(await on.ask(get())) == "failed"
+        assert on.registry.tries == ["acme"]
+
+
+async def test_a_try_that_somebody_else_asked_for_is_not_asked_for_again() -> None:
+    async with stage() as on, on.visitor() as visitor:
+        on.declare()
+        on.change(desired=WOKEN, observed=gave_up(on_request=True))
+        visitor.send(get())
+        await until(lambda: on.registry.tries)
+        # Refused: another proxy was first. Its wish comes to us by the mirror.
+        await asyncio.sleep(0.05)
+        on.change(desired=replace(WOKEN, wakes=2))
+        await wake_up(on, App())
+        assert (await visitor.answer()).status == 200
+        assert on.registry.tries == ["acme"]
 
 
 @pytest.mark.parametrize("meets", ["removed", "stopped"])

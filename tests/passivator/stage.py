@@ -27,6 +27,7 @@ from passivator.controller import Controller
 from passivator.drivers.base import (
     NOTHING,
     Health,
+    Machine,
     Runtime,
     RuntimeEvent,
     RuntimeUnavailableError,
@@ -35,6 +36,7 @@ from passivator.drivers.base import (
     StopFailedError,
 )
 from passivator.meters import Meters
+from passivator.process_mark import ThisProcess
 from passivator.settings import ControllerSettings
 
 
@@ -65,10 +67,10 @@ class MortalStore(MemoryStore):
 
     async def commit(self, operations: Sequence[Put | Delete], guards: Sequence[Guard] = ()) -> Committed | Refused:
         written = ",".join(operation.key for operation in operations)
-        if keys.MEMBERS not in written:
+        if keys.MEMBERS not in written and keys.LEADERS not in written:
             await self.faults.point(f"before commit {written}")
         result = await super().commit(operations, guards)
-        if keys.MEMBERS not in written:
+        if keys.MEMBERS not in written and keys.LEADERS not in written:
             await self.faults.point(f"after commit {written}")
         return result
 
@@ -172,6 +174,8 @@ class SimulatedDriver:
     """The driver's contract on a simulated runtime."""
 
     kind = "memory"
+    identity = "stage"
+    memory: int | None = None
 
     def __init__(self, runtime: SimulatedRuntime, faults: Faults, kind: str = "memory") -> None:
         self.runtime = runtime
@@ -188,6 +192,13 @@ class SimulatedDriver:
 
     async def open(self) -> None:
         await self._call("open")
+
+    async def machine(self) -> Machine:
+        await self._call("machine")
+        return Machine(identity=self.identity, memory=self.memory)
+
+    async def resign(self) -> None:
+        await self._call("resign")
 
     async def list(self) -> Mapping[TenantName, Runtime]:
         await self._call("list")
@@ -270,6 +281,9 @@ class Stage:
         self.problems: dict[str, str | None] = {}
         self.metrics = CollectorRegistry()
         self._task: asyncio.Task[None] | None = None
+        self._marks = itertools.count(1)
+        self.dead: set[str] = set()
+        """Marks of the controllers that were killed: as on one machine, a successor finds that out at once."""
 
     # ------------------------------------------------------------------------------------------ passivator
 
@@ -282,11 +296,12 @@ class Stage:
             self.settings,
             self.store,
             self.driver,
-            member="test",
+            member=ThisProcess("test", mark := f"stage-{next(self._marks)}", self.dead.__contains__),
             listeners=(),
             meters=Meters(self.metrics, driver=kind),
             ready=self.problems.__setitem__,
         )
+        self._mark = mark
         self._task = asyncio.get_running_loop().create_task(controller.run())
 
     def make_driver(self, kind: str) -> SimulatedDriver:
@@ -302,6 +317,7 @@ class Stage:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+            self.dead.add(self._mark)
 
     # ------------------------------------------------------------------------------------------ operators and proxies
 

@@ -259,6 +259,7 @@ async def test_a_hint_about_an_earlier_start_changes_nothing(stage: Stage) -> No
 
 async def test_a_missing_image_fails_at_once_with_its_reason_and_is_tried_again_later_and_later(stage: Stage) -> None:
     stage.runtime.habits["acme"] = Habit(fails=ReasonCode.IMAGE_MISSING)
+    stage.settings = replace(stage.settings, max_failures=0)
     await stage.up()
     await stage.declare("acme", idle_timeout="never")
     await stage.wake("acme")
@@ -273,6 +274,7 @@ async def test_a_missing_image_fails_at_once_with_its_reason_and_is_tried_again_
 
 async def test_once_the_image_is_there_the_next_try_succeeds_and_an_operator_need_not_wait_for_it(stage: Stage) -> None:
     stage.runtime.habits["acme"] = Habit(fails=ReasonCode.IMAGE_MISSING)
+    stage.settings = replace(stage.settings, max_failures=0)
     await stage.up()
     await stage.declare("acme", idle_timeout="never")
     await stage.wake("acme")

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from gogeta.domain.lifecycle import Cause, Observed
-from gogeta.domain.state import DesiredState, LastAccess, Member, ObservedState, Suspicion
+from gogeta.domain.state import DesiredState, LastAccess, Leader, Member, ObservedState, Suspicion
 from gogeta.domain.tenant import Tenant, read_tenant
 from gogeta.registry import keys
 from gogeta.registry.codec import decode, encode
+from gogeta.registry.lead import FencedStore, stand
 from gogeta.registry.opening import open_store
 from gogeta.registry.registry import Registry
 from gogeta.registry.store import RegistryRefusedError
@@ -27,6 +28,7 @@ KINDS: dict[str, type[object]] = {
     keys.ACCESS: LastAccess,
     keys.SUSPECTS: Suspicion,
     keys.MEMBERS: Member,
+    keys.LEADERS: Leader,
 }
 GRANTS = re.findall(r"^etcdctl role grant-permission (\w+) (\w+) --prefix=true (\S+)$", PAGE, re.MULTILINE)
 
@@ -64,6 +66,7 @@ async def test_the_documented_roles_are_enough_and_not_too_much(make_etcd: EtcdF
         return Registry(open_store(RegistrySettings(registry=parse_registry(url))), user)
 
     operator, gogeta, passivator = registry_of("operator"), registry_of("gogeta"), registry_of("passivator")
+    stores = [registry.store for registry in (operator, gogeta, passivator)]
     acme = read_tenant({"name": "acme", "hosts": ["acme.example"], "process": {"command": ["run"]}}, what="test")
     try:
         await operator.apply([acme])
@@ -82,6 +85,9 @@ async def test_the_documented_roles_are_enough_and_not_too_much(make_etcd: EtcdF
         async with Watching(passivator.store, keys.SUSPECTS, 1):
             pass
         await passivator.clear_suspect("acme")
+        lead = await stand(passivator.store, "g", Leader(by="p"), 5.0)
+        assert lead is not None
+        passivator = Registry(FencedStore(passivator.store, lead), "passivator")
         assert await passivator.observe("acme", ObservedState(state=Observed.STARTED), 0) is not None
         record = await passivator.record("acme")
         access, access_revision = await passivator.access("acme")
@@ -95,6 +101,7 @@ async def test_the_documented_roles_are_enough_and_not_too_much(make_etcd: EtcdF
             gogeta.remove("acme"),
             gogeta.store.list(keys.ACCESS),
             passivator.remove("acme"),
+            gogeta.store.list(keys.LEADERS),
         ]:
             with pytest.raises(RegistryRefusedError, match="permission denied"):
                 await forbidden
@@ -102,5 +109,5 @@ async def test_the_documented_roles_are_enough_and_not_too_much(make_etcd: EtcdF
         await passivator.forget("acme")
         assert (await operator.store.list(keys.STATE)).entries == ()
     finally:
-        for registry in (operator, gogeta, passivator):
-            await registry.store.close()
+        for store in stores:
+            await store.close()
