@@ -509,7 +509,7 @@ class Worker:
         around = self._around
         if not around.owner.clears(self.observed):
             self._end_attempt()
-            self.finished = True
+            self._finish()
             return UNTIL_POKED
         if await around.registry.declared(self.name):
             # It is there after all: unreadable, or so new that what we know of it is on its way and will poke us.
@@ -524,11 +524,14 @@ class Worker:
         around.queue.forget(self.name)
         self._occupy(False)  # noqa: FBT003 - a fact
         around.meters.removals.inc()
-        self.finished = True
-        # Should it be declared again, that is for a worker of its own.
-        self.pace.close()
+        self._finish()
         logger.info("tenant %s is removed", self.name)
         return UNTIL_POKED
+
+    def _finish(self) -> None:
+        """Take no step any more: should the tenant be declared again, that is for a worker of its own."""
+        self.finished = True
+        self.pace.close()
 
 
 def _ms(seconds: float) -> float:

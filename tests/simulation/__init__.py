@@ -17,7 +17,7 @@ must hold, and exactly what excuses an exception. The same seed is the same life
 
 To add something to it:
 
-- another process (a second passivator, a leader's lease): a ``Part`` in ``parts.py``, one more in ``Life.parts``;
+- another process: a ``Part`` in ``parts.py``, one more in ``Life.parts``;
   kills, freezes and cuts then find it by themselves;
 - another way to trouble it: a function in ``life.TROUBLES``, and its name among what the judge says it excuses;
 - another order of an operator: a function in ``life.ORDERS``;

@@ -17,6 +17,7 @@ from unittest.mock import patch
 
 from gogeta.kit import clock
 from gogeta.net.fleet import Entry
+from gogeta.registry import lead
 from passivator.drivers import docker_view
 from tests.simulation.world import World
 
@@ -81,6 +82,7 @@ def of(world: World) -> Iterator[None]:
     try:
         with (
             patch.object(clock, "time", _Clock(world)),
+            patch.object(lead, "exact", lambda: world.scheduler.now),
             patch.object(Entry, "__hash__", _by_name),
             patch.object(docker_view, "is_attached", lambda _: True),
         ):

@@ -471,6 +471,10 @@ class SimulatedEngine(Engine):
         """As the engine's."""
         await self._at_once(lambda: None)
 
+    async def info(self) -> Json:
+        """As the engine's."""
+        return await self._at_once(lambda: {"ID": "simulated", "DockerRootDir": "/var/lib/docker", "MemTotal": 0})
+
     async def inspect(self, container: str) -> Json | None:
         """As the engine's."""
         try:

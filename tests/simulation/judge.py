@@ -236,10 +236,17 @@ class Judge:
         """The engine begins to start a container."""
         self._world.tell(process.name, f"has {box.name} started")
         starting = self._starting.setdefault(box.tenant, [])
-        others = [other for other in starting if not other.dead and box.starting]
+        others = [other for other in starting if box.starting and not self._out_of_sight(other)]
         if others:
             self._world.violated("I3", f"{process.name} starts {box.tenant} while {others} do")
         starting.append(process)
+
+    def _out_of_sight(self, process: Process) -> bool:
+        """Whether a process could not know that its call goes on without it, or that its lead has ended."""
+        lost = frozenset({"freeze", "cut", "slow", "registry down", "registry hangs", "engine hangs", "engine slow"})
+        return process.dead or self._world.troubled(
+            self._world.scheduler.now - 60.0, lost, frozenset({"", process.name})
+        )
 
     def started(self, box: Box) -> None:
         """A start has taken effect."""

@@ -59,10 +59,14 @@ class Life:
         self.proxies = [
             ProxyPart(world, self.server, self.network, f"proxy{n}") for n in range(self.random.choice((2, 2, 3)))
         ]
-        self.passivator = PassivatorPart(world, self.server, self.network, "passivator", self.dockerd)
+        one_machine = self.random.random() < 0.5
+        self.passivators = [
+            PassivatorPart(world, self.server, self.network, f"passivator{n}", self.dockerd, one_machine=one_machine)
+            for n in range(self.random.choice((1, 1, 2)))
+        ]
         self.operator = OperatorPart(world, self.server, self.network, "operator")
-        self.parts: list[Part] = [*self.proxies, self.passivator]
-        self.judge = Judge(world, self.server, frozenset({"passivator"}))
+        self.parts: list[Part] = [*self.proxies, *self.passivators]
+        self.judge = Judge(world, self.server, frozenset(part.name for part in self.passivators))
         self.judge.shared_network = self.random.random() < 0.15
         self.steps = 0
         self._numbers = 0
@@ -264,9 +268,9 @@ class Life:
             longest = request.began + request.seconds + 60.0
             if world.scheduler.now > longest:
                 world.violated("I2", f"{request} was never answered")
-        mistakes = self.passivator.mistakes
-        if mistakes:
-            world.violated("FAULT", f"passivator counts {mistakes:g} mistakes of its own")
+        for part in self.passivators:
+            if part.mistakes:
+                world.violated("FAULT", f"{part.name} counts {part.mistakes:g} mistakes of its own")
         for name in NAMES:
             self._recorded_as_it_is(name)
 
@@ -427,7 +431,7 @@ def _again(life: Life, part: Part) -> None:
 
 def kill(life: Life) -> None:
     """SIGKILL of any process, at once or at some await from now; after a while it is started again."""
-    part = life.random.choice((*life.parts, life.passivator))
+    part = life.random.choice((*life.parts, *life.passivators))
     _doom(life, part)
     if life.random.random() < 0.5:
         part.process.kill()
@@ -437,7 +441,7 @@ def kill(life: Life) -> None:
 
 def kill_at_a_write(life: Life) -> None:
     """SIGKILL of passivator just before or after one of its next commits or calls of the runtime."""
-    part = life.passivator
+    part = life.random.choice(life.passivators)
     if part.process.dead:
         return
     _doom(life, part)

@@ -25,6 +25,7 @@ from gogeta.registry.registry import Registry
 from gogeta.settings import ServeSettings
 from passivator.controller import Controller
 from passivator.meters import Meters
+from passivator.process_mark import ThisProcess
 from passivator.settings import ControllerSettings
 from tests.simulation.engine import Dockerd, docker_driver
 from tests.simulation.network import Network, Peer, Transport
@@ -33,7 +34,9 @@ from tests.simulation.scheduler import Process
 from tests.simulation.world import Wire, World
 
 SETTINGS = ServeSettings(response_timeout=30.0, body_timeout=30.0, access_interval=2.0)
-CONTROL = ControllerSettings(driver="docker", max_starts=2, resync=10.0, retry_first=0.5, retry_limit=4.0)
+CONTROL = ControllerSettings(
+    driver="docker", max_starts=2, resync=10.0, retry_first=0.5, retry_limit=4.0, max_failures=0
+)
 
 
 class Visited(DownstreamConnection):
@@ -143,21 +146,34 @@ class ProxyPart(Part):
 class PassivatorPart(Part):
     """``passivator``."""
 
-    def __init__(self, world: World, server: Server, network: Network, name: str, dockerd: Dockerd) -> None:
+    def __init__(
+        self, world: World, server: Server, network: Network, name: str, dockerd: Dockerd, *, one_machine: bool
+    ) -> None:
+        """``one_machine``: whether all passivators are on one, where a successor can tell that a process is dead."""
         super().__init__(world, server, network, name)
         self._dockerd = dockerd
+        self._one_machine = one_machine
+        self._mistakes = 0.0
+        self.metrics = CollectorRegistry()
         self.problems: dict[str, str | None] = {}
+
+    def _is_dead(self, mark: str) -> bool:
+        return self._one_machine and all(
+            process.dead for process in self.world.processes if f"{process.name}@{process.born}" == mark
+        )
 
     def start(self) -> None:
         """As ``passivator.app``."""
         self.on_start()
+        self._mistakes = self.mistakes
         metrics = CollectorRegistry()
         self.metrics = metrics
+        mark = f"{self.name}@{self.process.born}"
         self.controller = Controller(
             CONTROL,
             self.store,
             docker_driver(self._dockerd, self.process),
-            member=f"{self.name}-{self.generation}",
+            member=ThisProcess(f"{self.name}-{self.generation}", mark, self._is_dead),
             listeners=(),
             meters=Meters(metrics, driver="docker"),
             ready=self.problems.__setitem__,
@@ -169,8 +185,8 @@ class PassivatorPart(Part):
 
     @property
     def mistakes(self) -> float:
-        """What the controller itself counts as mistakes of ours."""
-        return self.metrics.get_sample_value("passivator_faults_total") or 0.0
+        """What the controller itself counts as mistakes of ours, in all its generations."""
+        return self._mistakes + (self.metrics.get_sample_value("passivator_faults_total") or 0.0)
 
 
 class OperatorPart(Part):
