@@ -206,7 +206,10 @@ class Judge:
                     or world.troubled(since, frozenset({"kill", "boot", "freeze"}), here)
                 )
             case "upstream-connect" | "upstream-lost" | "upstream-timeout":
-                explained = proxies_sight or world.troubled(since, HARM, tenants)
+                # What is gone stays so for as long as passivator can do nothing about it.
+                helpless = world.troubled(since, CONTROL, self._passivators | {""})
+                harmed = world.troubled(since - (60.0 if helpless else 0.0), HARM, tenants)
+                explained = proxies_sight or harmed
             case "wake-timeout":
                 everybody = here | tenants | self._passivators
                 explained = world.troubled(since - RECOVERY, CONTROL | HARM, everybody)
