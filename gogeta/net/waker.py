@@ -53,71 +53,75 @@ class Waker:
 
     async def _wake(self, entry: Entry, cause: Cause, charge: Charge | None) -> None:
         backoff = Backoff(first=0.05, limit=2.0)
-        wakes = self._proxy.tally.wakes
         while entry.meeting is Meeting.WAKE and self._proxy.fleet.known(entry):
+            if entry.record.desired.state is Desired.STARTED and cause is not Cause.REQUEST:
+                # It was given up. Only a visitor's request is worth one more try.
+                break
             self._asking.add(entry.name)
             try:
-                if entry.record.desired.state is Desired.STARTED:
-                    if cause is not Cause.REQUEST:
-                        break
-                    await self._ask_again(entry)
-                    continue
-                change = await self._registry.change_desired(
-                    entry.name, cause, known=entry.record, per_hour=self._proxy.doorkeeper.per_hour(entry)
-                )
+                if await self._ask(entry, cause):
+                    charge = None
+                continue
             except WakeBudgetError as refusal:
-                wakes["over-budget"] += 1
-                logger.info("tenant %s is not woken: %s", entry.name, refusal)
                 self._asking.discard(entry.name)
                 await self._news(entry, refusal.revision)
                 self._refund(charge)
-                charge = None
-                # This wake is over before whoever waits is decided on again: nobody may wait for it any more.
-                entry.waking = None
-                self._proxy.changed(entry)
-                break
-            except (TransitionRefusedError, UnknownTenantError) as refusal:
-                wakes["refused"] += 1
-                logger.info("tenant %s is not woken: %s", entry.name, refusal)
-                await asyncio.sleep(backoff.next())
-            except RegistryUnavailableError as error:
-                wakes["unavailable"] += 1
-                self._unreachable.add(entry.name)
-                logger.warning("tenant %s cannot be woken right now: %s", entry.name, error)
-                if not entry.in_flight:
-                    break
-                await asyncio.sleep(backoff.next())
+                self._over_budget(entry, refusal)
+                return
             except GogetaError as error:
-                wakes["failed"] += 1
-                logger.error("tenant %s cannot be woken: %s", entry.name, error)  # noqa: TRY400 - an expected trouble
-                if not entry.in_flight:
+                refused = isinstance(error, TransitionRefusedError | UnknownTenantError)
+                self._not_woken(entry, error, refused=refused)
+                if not refused and not entry.in_flight:
                     break
-                await asyncio.sleep(backoff.next())
-            else:
-                self._unreachable.discard(entry.name)
-                wakes["asked" if change.changed else "joined"] += 1
-                self._asking.discard(entry.name)
-                if change.changed:
-                    charge = None
-                await self._news(entry, change.revision)
             finally:
                 self._asking.discard(entry.name)
+            await asyncio.sleep(backoff.next())
         self._refund(charge)
         self._unreachable.discard(entry.name)
+
+    async def _ask(self, entry: Entry, cause: Cause) -> bool:
+        """Ask once, and wait for the news of it; whether it was us who woke the tenant, on the visitor's account."""
+        if entry.record.desired.state is Desired.STARTED:
+            change = await self._registry.ask_again(entry.record)
+            # Refused: somebody else's wish is on its way to us.
+            revision = entry.record.desired_revision + 1 if change is None else change.revision
+            changed, woken = change is not None, False
+        else:
+            done = await self._registry.change_desired(
+                entry.name, cause, known=entry.record, per_hour=self._proxy.doorkeeper.per_hour(entry)
+            )
+            revision, changed, woken = done.revision, done.changed, done.changed
+        self._asking.discard(entry.name)
+        self._unreachable.discard(entry.name)
+        self._proxy.tally.wakes["asked" if changed else "joined"] += 1
+        await self._news(entry, revision)
+        return woken
+
+    def _over_budget(self, entry: Entry, refusal: WakeBudgetError) -> None:
+        self._proxy.tally.wakes["over-budget"] += 1
+        logger.info("tenant %s is not woken: %s", entry.name, refusal)
+        self._unreachable.discard(entry.name)
+        # This wake is over before whoever waits is decided on again: nobody may wait for it any more.
+        entry.waking = None
+        self._proxy.changed(entry)
+
+    def _not_woken(self, entry: Entry, error: GogetaError, *, refused: bool) -> None:
+        wakes = self._proxy.tally.wakes
+        if refused:
+            wakes["refused"] += 1
+            logger.info("tenant %s is not woken: %s", entry.name, error)
+        elif isinstance(error, RegistryUnavailableError):
+            wakes["unavailable"] += 1
+            self._unreachable.add(entry.name)
+            logger.warning("tenant %s cannot be woken right now: %s", entry.name, error)
+        else:
+            wakes["failed"] += 1
+            logger.error("tenant %s cannot be woken: %s", entry.name, error)
 
     def _refund(self, charge: Charge | None) -> None:
         """What was no wake is on nobody's account."""
         if charge is not None:
             self._proxy.doorkeeper.refund(charge)
-
-    async def _ask_again(self, entry: Entry) -> None:
-        """Of a tenant that was given up, a visitor's request is worth one more try, whoever asks for it."""
-        change = await self._registry.ask_again(entry.record)
-        self._asking.discard(entry.name)
-        self._unreachable.discard(entry.name)
-        self._proxy.tally.wakes["joined" if change is None else "asked"] += 1
-        # Refused: somebody else's wish is on its way to us.
-        await self._news(entry, entry.record.desired_revision + 1 if change is None else change.revision)
 
     async def _news(self, entry: Entry, revision: int) -> None:
         """Wait until the mirror has caught up with our own change."""
