@@ -12,10 +12,11 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 from unittest.mock import patch
 
+from gogeta.domain.lifecycle import Cause
 from gogeta.domain.state import TenantRecord
 from gogeta.net.activity import Activity
 from gogeta.net.fleet import Entry
-from gogeta.net.forwarder import Proxy
+from gogeta.net.waker import Waker
 from gogeta.registry import keys
 from gogeta.registry.store import Changes, Committed, CompactedError, Delete, Guard, Put, Refused
 from passivator.controller import Controller
@@ -89,11 +90,13 @@ def stale_mirror() -> AbstractContextManager[Any]:
 def no_take_back() -> AbstractContextManager[Any]:
     """A proxy that has requests in flight does not take a passivation back."""
 
-    def changed(self: Proxy, entry: Entry) -> None:
-        for exchange in tuple(entry.held):
-            self._admit_and_send(exchange)
+    wake = Waker.wake
 
-    return patch.object(Proxy, "_changed", changed)
+    def for_visitors_alone(self: Waker, entry: Entry, cause: Cause) -> None:
+        if cause is not Cause.IN_USE:
+            wake(self, entry, cause)
+
+    return patch.object(Waker, "wake", for_visitors_alone)
 
 
 def start_into_stop() -> AbstractContextManager[Any]:
