@@ -244,7 +244,7 @@ class Controller:
     def _changed(self, name: TenantName, before: TenantRecord | None, after: TenantRecord | None) -> None:
         """The registry's word about a tenant is another."""
         worker = self._workers.get(name)
-        if worker is None:
+        if worker is None or worker.finished:
             if after is None or self._of_interest(after, NOTHING):
                 self._poke(name)
             return
@@ -362,6 +362,10 @@ class Controller:
             self._look_at_registry()
             for name in [name for name, worker in self._workers.items() if worker.finished]:
                 del self._workers[name]
+                record = self._mirror.records.get(name)
+                if record is not None and self._of_interest(record, NOTHING):
+                    # Declared anew while what it was before was still being removed.
+                    self._poke(name)
             await asyncio.sleep(_LOOK)
 
     def _look_at_registry(self) -> None:

@@ -2,8 +2,8 @@
 
 passivator decides on its own view at once and lets the writing follow; values that are overtaken before they were
 written are left out. While the registry is away the latest value is kept and written when it is back. Two kinds of
-writing do not follow but lead: ``flush`` (it must be written before we go on) and ``announce_stop`` (only if the tenant
-should still not run). It knows no runtime and decides nothing.
+writing do not follow but lead: ``flush`` (it must be written before we go on) and the two announcements (only if the
+tenant should still not run, or is still not declared). It knows no runtime and decides nothing.
 """
 
 from __future__ import annotations
@@ -85,10 +85,22 @@ class Recorder:
 
         Raises RegistryError: then it is not known, and nothing may be stopped.
         """
+        return await self._announce(observed, desired_revision=desired_revision)
+
+    async def announce_removal(self, observed: ObservedState) -> bool:
+        """Write ``observed`` if there is still no declaration; else False, and nothing has changed.
+
+        Raises RegistryError: then it is not known, and nothing may be removed.
+        """
+        return await self._announce(observed, undeclared=True)
+
+    async def _announce(
+        self, observed: ObservedState, *, desired_revision: int | None = None, undeclared: bool = False
+    ) -> bool:
         await self.flush()
         async with self._lock:
             revision = await self._registry.observe(
-                self._name, observed, self.revision, desired_revision=desired_revision
+                self._name, observed, self.revision, desired_revision=desired_revision, undeclared=undeclared
             )
             if revision is None:
                 await self._look_again()

@@ -289,7 +289,8 @@ class Worker:
             raise
         self._phases = (queued, Phase("started", _ms(monotonic() - began)))
         self._attempt = runtime.instance
-        self._readiness = Readiness(record.tenant, runtime.instance, began)
+        # From when it runs: what the runtime itself took is no fault of the tenant's.
+        self._readiness = Readiness(record.tenant, runtime.instance, monotonic())
         self._runtime = runtime
         return AT_ONCE
 
@@ -361,8 +362,7 @@ class Worker:
     def _succeeded(self, record: TenantRecord, endpoints: tuple[Endpoint, ...]) -> None:
         assert self._readiness is not None  # noqa: S101 - it has just answered
         around, now = self._around, monotonic()
-        begun = self._readiness.began + sum(phase.ms for phase in self._phases if phase.name == "started") / 1000
-        phases = (*self._phases, Phase("ready", _ms(now - begun)))
+        phases = (*self._phases, Phase("ready", _ms(now - self._readiness.began)))
         past = past_starts(self.observed.past_starts, phases)
         self._note(
             record,
@@ -560,22 +560,29 @@ class Worker:
         around = self._around
         if not around.owner.clears(self.observed):
             self._end_attempt()
-            self.finished = True
+            self._finish()
             return UNTIL_POKED
         if await around.registry.declared(self.name):
             # It is there after all: unreadable, or so new that what we know of it is on its way and will poke us.
             return 30.0
         self._end_attempt()
-        await self.recorder.flush()
+        # As every stop: should it be declared and woken again meanwhile, nobody is sent to what is about to go.
+        if not await self.recorder.announce_removal(self.recorder.after(Event.STOP)):
+            return 0.05
         await around.driver.remove(self.name)
         await around.registry.forget(self.name)
         around.policy.forget(self.name)
         around.queue.forget(self.name)
         self._occupy(False)  # noqa: FBT003 - a fact
         around.meters.removals.inc()
-        self.finished = True
+        self._finish()
         logger.info("tenant %s is removed", self.name)
         return UNTIL_POKED
+
+    def _finish(self) -> None:
+        """Take no step any more: should the tenant be declared again, that is for a worker of its own."""
+        self.finished = True
+        self.pace.close()
 
 
 def _ms(seconds: float) -> float:

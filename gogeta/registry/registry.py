@@ -409,15 +409,19 @@ class Registry:
         revision: int,
         *,
         desired_revision: int | None = None,
+        undeclared: bool = False,
         unled: str = "",
     ) -> int | None:
         """Write what a tenant is, over the value of ``revision`` (0: none); the new revision.
 
         With ``desired_revision`` only if the desired state is still that one: a stop announces itself so, and a wake is
         either before it (then there is no stop) or after it (then its proxy has seen ``stopping`` already). With
-        ``unled`` only if nobody leads that group. None when a condition did not hold: the caller has to look again.
+        ``undeclared`` only if there is no declaration, for the same reason; with ``unled`` only if nobody leads that
+        group. None when a condition did not hold: the caller has to look again.
         """
         guards = [Guard(keys.observed_key(name), revision)]
+        if undeclared:
+            guards.append(Guard(keys.tenant_key(name), 0))
         if desired_revision is not None:
             guards.append(Guard(keys.desired_key(name), desired_revision))
         if unled:
