@@ -77,6 +77,10 @@ test: $(VENV)/dev.stamp ## all tests, with the set-up they need (ARGS='-k name' 
 	@tests/rig/provision.sh
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
+.PHONY: simulate
+simulate: $(VENV)/dev.stamp ## thousands of seeded lives of the whole protocol, on virtual time (ARGS='--runs 1000')
+	$(BIN)/python -m tests.simulation --runs 10000 --steps 50 $(ARGS)
+
 .PHONY: demo
 demo: $(VENV)/run.stamp ## see it work: sleeping applications that wake on their first request
 	@$(BIN)/python deploy/demo/demo.py

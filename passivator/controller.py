@@ -25,6 +25,7 @@ from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.registry import Registry
 from gogeta.registry.store import RegistryError, Store
 from passivator.candidacy import Candidacy
+from passivator.chronicle import Chronicle
 from passivator.core.idle import IdlePolicy
 from passivator.core.lost import LostProxies
 from passivator.core.retry import RetryPolicy
@@ -190,6 +191,7 @@ class Controller:
                 runtime_gone=self._runtime_gone,
             )
             room = Room(around, self._occupants, min_awake=settings.room_min_awake, enabled=settings.make_room)
+            chronicle = Chronicle(around.registry, self._mirror, self._meters, mine=around.owner.owns)
             self._observer = self._new_observer(driver)
             self._workers, self._queue, self._around = {}, queue, around
             self._meters.terms.inc()
@@ -199,6 +201,7 @@ class Controller:
                     tasks.start(self._observer.run_events(), "events"),
                     tasks.start(self._observer.run_resync(), "resync"),
                     tasks.start(room.run(), "room"),
+                    tasks.start(chronicle.run(), "timelines"),
                     tasks.start(self._follow_suspects(), "suspects of before"),
                 )
             finally:
@@ -241,7 +244,7 @@ class Controller:
     def _changed(self, name: TenantName, before: TenantRecord | None, after: TenantRecord | None) -> None:
         """The registry's word about a tenant is another."""
         worker = self._workers.get(name)
-        if worker is None:
+        if worker is None or worker.finished:
             if after is None or self._of_interest(after, NOTHING):
                 self._poke(name)
             return
@@ -359,6 +362,10 @@ class Controller:
             self._look_at_registry()
             for name in [name for name, worker in self._workers.items() if worker.finished]:
                 del self._workers[name]
+                record = self._mirror.records.get(name)
+                if record is not None and self._of_interest(record, NOTHING):
+                    # Declared anew while what it was before was still being removed.
+                    self._poke(name)
             await asyncio.sleep(_LOOK)
 
     def _look_at_registry(self) -> None:

@@ -68,6 +68,21 @@ class Meters:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.wakes = Counter("passivator_wakes", "Wakes seen, by cause.", ("cause",), registry=registry)
+        self.wake_seconds = Histogram(
+            "passivator_wake_seconds",
+            "How long wakes took as the proxies that asked for them saw it: asked (until the registry had the wish), "
+            "known (until the proxy knew that the tenant answers), answered (until the first byte); and in total.",
+            ("phase",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.timeline_writes = Counter("passivator_timeline_writes", "Timelines written.", registry=registry)
+        self.timeline_dropped = Counter(
+            "passivator_timeline_dropped",
+            "Events that are missing in timelines, because the registry could not be written for too long.",
+            registry=registry,
+        )
         self.registry_errors = Counter(
             "passivator_registry_errors", "Calls of the registry that failed.", registry=registry
         )

@@ -54,7 +54,7 @@ Outcome = Ready | NotYet | NeverReady
 
 
 class Readiness:
-    """The check of one instance, from its start (``began``, loop time) to its end."""
+    """The check of one instance, from when it ran (``began``, loop time) to its end."""
 
     def __init__(self, tenant: Tenant, instance: str, began: float) -> None:
         """The tenant's ``ready`` settings count as they are now."""

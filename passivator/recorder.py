@@ -2,8 +2,8 @@
 
 passivator decides on its own view at once and lets the writing follow; values that are overtaken before they were
 written are left out. While the registry is away the latest value is kept and written when it is back. Two kinds of
-writing do not follow but lead: ``flush`` (it must be written before we go on) and ``announce_stop`` (only if the tenant
-should still not run). It knows no runtime and decides nothing.
+writing do not follow but lead: ``flush`` (it must be written before we go on) and the two announcements (only if the
+tenant should still not run, or is still not declared). It knows no runtime and decides nothing.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class Recorder:
     def after(self, event: Event, **parts: object) -> ObservedState:
         """What the tenant is after ``event``, by the table; ``parts`` are the other fields that change with it.
 
-        An address, a phase and a reason belong to one moment: they are empty unless given.
+        An address, a phase, a place in the queue and a reason belong to one moment: they are empty unless given.
         """
         before = self.observed
         state = next_observed(before.state, event)
         since = before.since if state is before.state else wall_ms()
-        fields = {"state": state, "since": since, "endpoints": (), "phase": "", "reason": None, **parts}
+        fields = {"state": state, "since": since, "endpoints": (), "phase": "", "ahead": None, "reason": None, **parts}
         return replace(before, **fields)  # type: ignore[arg-type] # the fields of an observed state, each of its own type
 
     def note(self, observed: ObservedState, *, urgent: bool = False) -> None:
@@ -85,10 +85,22 @@ class Recorder:
 
         Raises RegistryError: then it is not known, and nothing may be stopped.
         """
+        return await self._announce(observed, desired_revision=desired_revision)
+
+    async def announce_removal(self, observed: ObservedState) -> bool:
+        """Write ``observed`` if there is still no declaration; else False, and nothing has changed.
+
+        Raises RegistryError: then it is not known, and nothing may be removed.
+        """
+        return await self._announce(observed, undeclared=True)
+
+    async def _announce(
+        self, observed: ObservedState, *, desired_revision: int | None = None, undeclared: bool = False
+    ) -> bool:
         await self.flush()
         async with self._lock:
             revision = await self._registry.observe(
-                self._name, observed, self.revision, desired_revision=desired_revision
+                self._name, observed, self.revision, desired_revision=desired_revision, undeclared=undeclared
             )
             if revision is None:
                 await self._look_again()

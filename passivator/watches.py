@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from gogeta.domain.errors import InvalidInputError
 from gogeta.domain.state import LastAccess, Member, Suspicion
+from gogeta.domain.timeline import WakeReport
 from gogeta.kit.clock import monotonic
 from gogeta.registry import keys
 from gogeta.registry.codec import decode
@@ -129,3 +130,29 @@ class SuspectWatch:
             logger.warning("%s", error)
             instance = ""
         self._suspected(keys.name_of(entry.key, keys.SUSPECTS), instance)
+
+
+class WakeWatch:
+    """Passes on every new report of a wake: tenant and report.
+
+    What is there already when we come is not told: whoever writes a tenant's timeline next reads it then.
+    """
+
+    def __init__(self, store: Store, reported: Callable[[str, WakeReport], None]) -> None:
+        """Mirrors ``keys.WAKES``; ``reported`` must not block and not raise."""
+        self._reported = reported
+        self.source = Mirror(store, keys.WAKES, self)
+
+    def reset(self, listing: Listing) -> None:
+        """Take a listing (the mirror's side)."""
+
+    def changed(self, change: Change) -> None:
+        """Take a change (the mirror's side)."""
+        if change.entry is None:
+            return
+        try:
+            report = decode(WakeReport, change.entry.value, what=change.key)
+        except InvalidInputError as error:
+            logger.warning("%s", error)
+            return
+        self._reported(keys.name_of(change.key, keys.WAKES), report)

@@ -23,6 +23,7 @@ from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import monotonic, wall_ms
 from gogeta.registry.store import RegistryError
 from passivator.core import plan as act
+from passivator.core.past import past_starts, place_told_again
 from passivator.core.plan import StopCause, View, plan
 from passivator.core.retry import NEVER, Retry
 from passivator.core.tiers import Depth
@@ -128,7 +129,11 @@ class Worker:
     def compare(self, runtime: Runtime) -> None:
         """What a listing of the runtime says of it: look closer if anything is to be done about that."""
         record = self._around.mirror.records.get(self.name)
-        self._occupy(runtime.status not in _NOT_THERE or self._around.queue.starts(self.name))
+        # A listing is of a moment ago: that nothing runs counts only where nothing has begun since.
+        if runtime.status not in _NOT_THERE:
+            self._occupy(True)  # noqa: FBT003 - a fact
+        elif self.observed.state in _AT_REST and not self.pace.at_work:
+            self._occupy(self._around.queue.starts(self.name))
         if record is not None and not self._around.owner.owns(record):
             if runtime.status is not Status.ABSENT and self._around.owner.left_over(record):
                 self._left_over = True
@@ -284,7 +289,8 @@ class Worker:
             raise
         self._phases = (queued, Phase("started", _ms(monotonic() - began)))
         self._attempt = runtime.instance
-        self._readiness = Readiness(record.tenant, runtime.instance, began)
+        # From when it runs: what the runtime itself took is no fault of the tenant's.
+        self._readiness = Readiness(record.tenant, runtime.instance, monotonic())
         self._runtime = runtime
         return AT_ONCE
 
@@ -307,8 +313,10 @@ class Worker:
         if queue.missing:
             phase = f"waiting for {need} of memory, {format_size(queue.missing)} short, {ahead} before it"
         if phase != self.observed.phase or self.observed.state is not Observed.STARTING:
-            self._note(record, event, phase=phase, instance="", phases=())
-        return UNTIL_POKED if queue.memory is None else max(around.room_timeout - waited, _ROOM_LOOK)
+            self._note(record, event, phase=phase, ahead=ahead, instance="", phases=())
+        # Its turn pokes us; till then its place is told anew once in a while.
+        pause = UNTIL_POKED if queue.memory is None else max(around.room_timeout - waited, _ROOM_LOOK)
+        return min(pause, place_told_again(ahead))
 
     def _refused(self, record: TenantRecord, code: ReasonCode, message: str) -> float:
         """No start was begun, for no fault of the tenant's."""
@@ -354,9 +362,17 @@ class Worker:
     def _succeeded(self, record: TenantRecord, endpoints: tuple[Endpoint, ...]) -> None:
         assert self._readiness is not None  # noqa: S101 - it has just answered
         around, now = self._around, monotonic()
-        begun = self._readiness.began + sum(phase.ms for phase in self._phases if phase.name == "started") / 1000
-        phases = (*self._phases, Phase("ready", _ms(now - begun)))
-        self._note(record, Event.READY, urgent=True, endpoints=endpoints, instance=self._attempt, phases=phases)
+        phases = (*self._phases, Phase("ready", _ms(now - self._readiness.began)))
+        past = past_starts(self.observed.past_starts, phases)
+        self._note(
+            record,
+            Event.READY,
+            urgent=True,
+            endpoints=endpoints,
+            instance=self._attempt,
+            phases=phases,
+            past_starts=past,
+        )
         for phase in phases:
             around.meters.start_seconds.labels(phase.name).observe(phase.ms / 1000)
         around.meters.start_seconds.labels("total").observe(sum(phase.ms for phase in phases) / 1000)
@@ -544,22 +560,29 @@ class Worker:
         around = self._around
         if not around.owner.clears(self.observed):
             self._end_attempt()
-            self.finished = True
+            self._finish()
             return UNTIL_POKED
         if await around.registry.declared(self.name):
             # It is there after all: unreadable, or so new that what we know of it is on its way and will poke us.
             return 30.0
         self._end_attempt()
-        await self.recorder.flush()
+        # As every stop: should it be declared and woken again meanwhile, nobody is sent to what is about to go.
+        if not await self.recorder.announce_removal(self.recorder.after(Event.STOP)):
+            return 0.05
         await around.driver.remove(self.name)
         await around.registry.forget(self.name)
         around.policy.forget(self.name)
         around.queue.forget(self.name)
         self._occupy(False)  # noqa: FBT003 - a fact
         around.meters.removals.inc()
-        self.finished = True
+        self._finish()
         logger.info("tenant %s is removed", self.name)
         return UNTIL_POKED
+
+    def _finish(self) -> None:
+        """Take no step any more: should the tenant be declared again, that is for a worker of its own."""
+        self.finished = True
+        self.pace.close()
 
 
 def _ms(seconds: float) -> float:

@@ -87,7 +87,10 @@ class Activity:
         try:
             in_use = {entry: entry.in_use for entry in batch}
             await self._registry.record_accesses(
-                {entry.name: LastAccess(at=at, by=by, in_flight=count) for entry, count in in_use.items()}
+                {
+                    entry.name: LastAccess(at=at, by=by, in_flight=count, tunnels=entry.tunnels)
+                    for entry, count in in_use.items()
+                }
             )
         except GogetaError as error:
             self._tally.access_failures += 1

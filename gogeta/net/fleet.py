@@ -21,6 +21,7 @@ from gogeta.domain.upstreams import Upstream
 if TYPE_CHECKING:
     import asyncio
 
+    from gogeta.net.awaiting import Awaited
     from gogeta.net.exchange import Exchange
     from gogeta.net.upstream import UpstreamConnection
 
@@ -33,6 +34,7 @@ class Entry:
     __slots__ = (
         "_defaults",
         "_https_for_all",
+        "awaited",
         "bounds",
         "endpoints",
         "held",
@@ -45,6 +47,7 @@ class Entry:
         "quiet",
         "record",
         "suspected_at",
+        "tunnels",
         "turn",
         "waking",
         "written_at",
@@ -58,6 +61,8 @@ class Entry:
         """
         self.name: TenantName = record.tenant.name
         self._defaults = defaults
+        self.awaited: Awaited | None = None
+        """The wake that was asked for here, until the first byte of its answer."""
         self._bind(record.tenant)
         self.pools: list[tuple[Upstream, Pool[UpstreamConnection]]] = []
         """Each endpoint of this instance with its idle connections."""
@@ -65,6 +70,8 @@ class Entry:
         """Requests that wait, in their order of arrival."""
         self.in_flight = 0
         """Requests and tunnels between here and the tenant, held ones included."""
+        self.tunnels = 0
+        """How many of them are tunnels."""
         self.quiet = 0
         """Tunnels among those in flight that are no use any more (``quiet.py``)."""
         self.turn = 0
@@ -106,9 +113,14 @@ class Entry:
         self.https_only = self._https_for_all or record.tenant.https_only
         return [] if same else self.retire()
 
+    def await_byte(self, awaited: Awaited | None) -> None:
+        """From now on the first exchange that is forwarded is looked for; None: it was found, or is not wanted."""
+        self.awaited = awaited
+        self._bind(self.record.tenant)
+
     def _bind(self, tenant: Tenant) -> None:
         self.bounds = bounds = bounds_of(tenant, self._defaults)
-        self.limited = bool(bounds.body or bounds.exchange or not bounds.idle)
+        self.limited = bool(bounds.body or bounds.exchange or not bounds.idle or self.awaited)
         """Whether its exchanges have to be looked at one by one."""
 
     def retire(self) -> list[UpstreamConnection]:

@@ -6,6 +6,8 @@ Every write to the registry goes through here, so this file is the list of all w
 - desired state: ``change_desired`` (wakers, operators) and ``passivate`` (the idle policy), by compare-and-set;
 - observed state: ``observe`` and ``forget``, by passivator alone;
 - last access: ``record_accesses``, by proxies alone;
+- timelines: ``write_timelines``, by the passivator that runs the tenant, by compare-and-set;
+- reports of wakes: ``report_wakes``, by the proxy that asked for the wake;
 - hints that a tenant does not answer: ``suspect`` by proxies, ``clear_suspect`` by passivator;
 - vetoes, for those who explain: ``note_vetoes``, by passivator alone;
 - members: ``announce``, each process its own key, under a lease;
@@ -21,7 +23,7 @@ import difflib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVar
 
 from gogeta.domain.errors import InvalidInputError, TransitionRefusedError, UnknownTenantError, WakeBudgetError
 from gogeta.domain.lifecycle import Cause, Desired, next_desired
@@ -37,6 +39,7 @@ from gogeta.domain.state import (
     TenantRecord,
 )
 from gogeta.domain.tenant import Tenant, TenantName, find_conflict
+from gogeta.domain.timeline import EMPTY, Timeline, WakeReport
 from gogeta.domain.wake_budget import History, milliseconds_to_wait, with_wake, within_the_hour
 from gogeta.domain.wakefulness import AwakeReason, Vetoes
 from gogeta.kit.backoff import Backoff
@@ -51,6 +54,7 @@ from gogeta.registry.store import (
     Delete,
     Entry,
     Guard,
+    Listing,
     Put,
     RegistryError,
     RegistryRefusedError,
@@ -60,8 +64,12 @@ from gogeta.registry.store import (
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _ATTEMPTS: Final = 16
 """Most rounds of a compare-and-set against other writers before giving up: more means that something is wrong."""
+MAX_TIMELINES: Final = 32
+"""Most timelines in one commit: with each at its largest it is still far from the limit."""
 _KEY_BYTES: Final = 256
 """What a key takes in a commit, at the most, and the generation's part."""
 _BY_OPERATOR: Final = frozenset({Cause.START, Cause.STOP, Cause.SLEEP})
@@ -104,6 +112,20 @@ class Registry:
         records = (await self.load()).by_name
         found = records.get(TenantName(name))
         return found if found is not None else _unknown(name, records)
+
+    async def look_up(self, name: str) -> tuple[TenantRecord, dict[str, str]]:
+        """One tenant without reading all, its keys each as of now; and which of them cannot be read, and why.
+
+        For those who only tell of it. Raises UnknownTenantError, with the nearest name.
+        """
+        entries = await asyncio.gather(
+            *(self.store.get(key) for key in (keys.tenant_key(name), keys.desired_key(name), keys.observed_key(name)))
+        )
+        found = tuple(entry for entry in entries if entry is not None)
+        records = Records()
+        records.reset(Listing(max((entry.revision for entry in found), default=1), found))
+        record = records.by_name.get(TenantName(name))
+        return (record if record is not None else await self.record(name)), records.quarantine
 
     async def apply(self, tenants: Sequence[Tenant]) -> Applied:
         """Create or change tenants; those not named stay as they are.
@@ -198,6 +220,8 @@ class Registry:
                         Delete(keys.tenant_key(name)),
                         Delete(keys.desired_key(name)),
                         Delete(keys.access_key(name)),
+                        Delete(keys.timeline_key(name)),
+                        Delete(keys.wake_key(name)),
                         Delete(keys.veto_key(name)),
                         Put(keys.GENERATION, self.by.encode()),
                     ],
@@ -247,14 +271,15 @@ class Registry:
         known: TenantRecord | None = None,
         renew: bool = False,
         per_hour: int = 0,
+        request_id: str = "",
     ) -> DesiredChange:
         """Change what a tenant should be, for ``cause``, by compare-and-set; only one of many callers changes it.
 
         ``known`` is the caller's own view: when it is still true, one round trip is enough. ``renew``: write it also
         where it is that already, as a new wish: a failed start is then tried again at once. ``per_hour``: most wakes by
-        visitors in any hour (0: no limit); those by operators, and passivations taken back, are not counted. Raises
-        UnknownTenantError; TransitionRefusedError when the table does not allow it (e.g. waking what an operator
-        stopped); WakeBudgetError when it was woken often enough.
+        visitors in any hour (0: no limit); those by operators, and passivations taken back, are not counted.
+        ``request_id``: the request that asks, for people. Raises UnknownTenantError; TransitionRefusedError when the
+        table does not allow it (e.g. waking what an operator stopped); WakeBudgetError when it was woken often enough.
         """
         tenant_revision, current, revision = (
             (known.revision, known.desired, known.desired_revision)
@@ -285,6 +310,7 @@ class Registry:
                     since=now,
                     wakes=wakes,
                     recent_wakes=carried(current.recent_wakes, now),
+                    request_id=request_id,
                 )
                 try:
                     result = await self.store.commit(
@@ -383,15 +409,19 @@ class Registry:
         revision: int,
         *,
         desired_revision: int | None = None,
+        undeclared: bool = False,
         unled: str = "",
     ) -> int | None:
         """Write what a tenant is, over the value of ``revision`` (0: none); the new revision.
 
         With ``desired_revision`` only if the desired state is still that one: a stop announces itself so, and a wake is
         either before it (then there is no stop) or after it (then its proxy has seen ``stopping`` already). With
-        ``unled`` only if nobody leads that group. None when a condition did not hold: the caller has to look again.
+        ``undeclared`` only if there is no declaration, for the same reason; with ``unled`` only if nobody leads that
+        group. None when a condition did not hold: the caller has to look again.
         """
         guards = [Guard(keys.observed_key(name), revision)]
+        if undeclared:
+            guards.append(Guard(keys.tenant_key(name), 0))
         if desired_revision is not None:
             guards.append(Guard(keys.desired_key(name), desired_revision))
         if unled:
@@ -437,6 +467,8 @@ class Registry:
                 Delete(keys.observed_key(name)),
                 Delete(keys.access_key(name)),
                 Delete(keys.suspect_key(name)),
+                Delete(keys.timeline_key(name)),
+                Delete(keys.wake_key(name)),
                 Delete(keys.veto_key(name)),
             ],
             [Guard(keys.tenant_key(name), 0)],
@@ -449,6 +481,41 @@ class Registry:
             await self.store.commit(
                 [Put(keys.access_key(name), encode(access)) for name, access in items[start : start + MAX_OPERATIONS]]
             )
+
+    async def report_wakes(self, reports: Mapping[str, WakeReport]) -> None:
+        """Write what was seen of wakes that were asked for here, many to a commit; the latest wake's report stays."""
+        items = list(reports.items())
+        for start in range(0, len(items), MAX_OPERATIONS):
+            await self.store.commit(
+                [Put(keys.wake_key(name), encode(report)) for name, report in items[start : start + MAX_OPERATIONS]]
+            )
+
+    async def wake_report(self, name: str) -> WakeReport | None:
+        """What the asking proxy saw of the last wake; None where nothing (readable) is reported."""
+        entry = await self.store.get(keys.wake_key(name))
+        return _passed_over(WakeReport, entry)
+
+    async def timeline(self, name: str) -> tuple[Timeline, int]:
+        """What happened to a tenant lately, and the key's revision; what cannot be read counts as nothing."""
+        entry = await self.store.get(keys.timeline_key(name))
+        return _passed_over(Timeline, entry) or EMPTY, entry.revision if entry is not None else 0
+
+    async def write_timelines(self, timelines: Mapping[str, tuple[Timeline, int]]) -> int | None:
+        """Write timelines, each over the revision that it grew from; their new revision.
+
+        None when another one is there for any of them: then nothing is written. At most MAX_TIMELINES at once.
+        """
+        result = await self.store.commit(
+            [Put(keys.timeline_key(name), encode(timeline)) for name, (timeline, _) in timelines.items()],
+            [Guard(keys.timeline_key(name), revision) for name, (_, revision) in timelines.items()],
+        )
+        return result.revision if result.happened else None
+
+    async def forget_timelines(self, names: Iterable[str]) -> None:
+        """Remove the timelines and reports of tenants that are gone; at most MAX_TIMELINES at once."""
+        await self.store.commit(
+            [Delete(key) for name in names for key in (keys.timeline_key(name), keys.wake_key(name))]
+        )
 
     async def access(self, name: str) -> tuple[LastAccess | None, int]:
         """A tenant's last access and its revision (0 when there is none); None too for what cannot be read."""
@@ -523,6 +590,16 @@ class Registry:
         finally:
             if lease is not None:
                 await _quietly(self.store.revoke(lease))
+
+
+def _passed_over(kind: type[T], entry: Entry | None) -> T | None:
+    if entry is None:
+        return None
+    try:
+        return decode(kind, entry.value, what=entry.key)
+    except InvalidInputError as error:
+        logger.warning("passed over %s", error)
+        return None
 
 
 async def _quietly(work: object) -> None:

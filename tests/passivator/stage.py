@@ -299,7 +299,8 @@ class Stage:
         self.space = MemorySpace()
         self.registry = Registry(MemoryStore(self.space), "test")
         self.runtime = SimulatedRuntime()
-        self.settings = ControllerSettings(**settings)  # type: ignore[arg-type]
+        # A lease that is prolonged rarely: hours of virtual time are to cost little. Who dies is known to be dead.
+        self.settings = ControllerSettings(**{"lead_ttl": 60.0, **settings})  # type: ignore[arg-type]
         self.store = MortalStore(self.space, Faults())
         self.problems: dict[str, str | None] = {}
         self.metrics = CollectorRegistry()
