@@ -190,7 +190,13 @@ class Controller:
                 room_timeout=settings.room_timeout,
                 runtime_gone=self._runtime_gone,
             )
-            room = Room(around, self._occupants, min_awake=settings.room_min_awake, enabled=settings.make_room)
+            room = Room(
+                around,
+                self._occupants,
+                self._may_make_room,
+                min_awake=settings.room_min_awake,
+                enabled=settings.make_room,
+            )
             chronicle = Chronicle(around.registry, self._mirror, self._meters, mine=around.owner.owns)
             self._observer = self._new_observer(driver)
             self._workers, self._queue, self._around = {}, queue, around
@@ -230,6 +236,10 @@ class Controller:
             occupies = record.observed.state not in _TAKES_NOTHING if worker is None else worker.occupies
             if occupies and self._around.owner.owns(record):
                 yield record
+
+    async def _may_make_room(self, record: TenantRecord, silent: float) -> bool:
+        worker = self._workers.get(record.name)
+        return worker is not None and await worker.slumber.may_make_room(record, worker.observed, silent)
 
     def _occupied(self) -> dict[str, int]:
         return {record.name: self._need(record.tenant) for record in self._occupants()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, NoReturn
 
 from gogeta.domain.lifecycle import Cause, Desired, Observed
@@ -40,15 +40,19 @@ class Room:
         self,
         around: Surroundings,
         occupants: Callable[[], Iterable[TenantRecord]],
+        may_go: Callable[[TenantRecord, float], Awaitable[bool]],
         *,
         min_awake: float,
         enabled: bool,
     ) -> None:
-        """``occupants``: all that take memory now; ``min_awake``: seconds of silence before one may be put to sleep."""
+        """``occupants``: all that take memory now; ``min_awake``: seconds of silence before one may be put to sleep.
+
+        ``may_go``: whether nothing keeps this one awake that has been silent for so many seconds.
+        """
         self._around = around
         self._queue, self._registry, self._meters = around.queue, around.registry, around.meters
         self._policy, self._need = around.policy, around.need
-        self._occupants = occupants
+        self._occupants, self._may_go = occupants, may_go
         self._min_awake, self._enabled = min_awake, enabled
         self._short = asyncio.Event()
         self._asked: dict[str, int] = {}
@@ -80,7 +84,7 @@ class Room:
                 silent, judgement = spare
                 idlers.append(Idler(record.name, need, silent))
                 judged[record.name] = record, judgement
-        for name in make_room(idlers, self._queue.missing - coming):
+        for name in await self._willing(idlers, self._queue.missing - coming, judged):
             record, judgement = judged[name]
             desired = record.desired
             change = await self._registry.passivate(
@@ -92,6 +96,18 @@ class Room:
                 return
             self._asked[name] = change.revision
             logger.info("tenant %s is put to sleep to make room for others", name)
+
+    async def _willing(
+        self, idlers: list[Idler], missing: int, judged: dict[str, tuple[TenantRecord, Judgement]]
+    ) -> tuple[str, ...]:
+        """Who goes, of those whom nothing else keeps awake: only who would have to go is asked."""
+        silent = {one.name: one.silent for one in idlers}
+        while chosen := make_room(idlers, missing):
+            stay = {name for name in chosen if not await self._may_go(judged[name][0], silent[name])}
+            if not stay:
+                break
+            idlers = [one for one in idlers if one.name not in stay]
+        return chosen
 
     def _goes(self, record: TenantRecord) -> bool:
         """Whether it is on its way to sleep already."""

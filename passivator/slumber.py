@@ -175,6 +175,13 @@ class Slumber:
             case verdict:
                 assert_never(verdict)
 
+    async def may_make_room(self, record: TenantRecord, observed: ObservedState, silent: float) -> bool:
+        """Whether nothing but its time keeps it awake: not its hours, a lost proxy, or its own word."""
+        timeout = record.tenant.idle_timeout
+        if timeout is None or self._objection(record, timeout) is not None:
+            return False
+        return await self._ask(record, observed, timeout, silent) is None
+
     def _objection(self, record: TenantRecord, timeout: float) -> tuple[tuple[AwakeReason, ...], float] | None:
         """What is known to keep it awake, and when to look again."""
         now, wall = monotonic(), wall_ms()

@@ -107,6 +107,21 @@ async def test_one_that_is_in_use_never_makes_room() -> None:
     await ended(stage)
 
 
+async def test_one_whose_hours_are_on_makes_no_room_and_the_next_one_does() -> None:
+    stage = Watched()
+    await stage.up()
+    await stage.need("a", awake={"hours": ["Mon-Sun 00:00-24:00"], "zone": "UTC"})
+    for name in ("b", "c", "d", "new"):
+        await stage.need(name)
+    await stage.started("a", "b", "c", "d")
+    await asyncio.sleep(400)
+    await stage.wake("new")
+    await stage.until("new", Observed.STARTED)
+    assert stage.runtime.running("a")
+    assert not stage.runtime.running("b")
+    await ended(stage)
+
+
 async def test_use_that_comes_between_takes_it_back_and_another_one_goes() -> None:
     stage = Watched(settle=1.0)
     await stage.up()
