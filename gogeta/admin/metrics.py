@@ -118,6 +118,16 @@ class ProxyCollector(Collector):
             {(result,): count for result, count in sorted(tally.wakes.items())},
             ("result",),
         )
+        yield _histogram(
+            "gogeta_wake_seconds",
+            "From the request that asked for a wake to the first byte of the tenant's answer.",
+            tally.wake_seconds,
+        )
+        yield _counter(
+            "gogeta_wake_reports_dropped",
+            "Reports of wakes that were dropped while the registry did not take them.",
+            {(): tally.wake_reports_dropped},
+        )
         yield _counter(
             "gogeta_unwoken_requests",
             "Requests to sleeping tenants that were answered without a wake, by why.",

@@ -27,19 +27,22 @@ from gogeta.core.progress import Again, again
 from gogeta.core.refusal import Reason
 from gogeta.core.secure_only import HTTPS_PORT, to_https
 from gogeta.core.via import via_fields
-from gogeta.domain.lifecycle import Cause, Meeting
+from gogeta.domain.lifecycle import Cause, Desired, Meeting
 from gogeta.kit.clock import exact, wall_ms
 from gogeta.kit.tasks import Tasks
 from gogeta.net.activity import Activity
+from gogeta.net.awaiting import Awaiting
 from gogeta.net.dialing import Dialer
 from gogeta.net.doorkeeper import Doorkeeper
 from gogeta.net.fleet import Entry, Fleet
 from gogeta.net.noting import note_exchange, note_refusal
 from gogeta.net.overdue import Overdue
 from gogeta.net.progress_streams import ProgressStreams
+from gogeta.net.quiet import QuietTunnels
 from gogeta.net.tally import Tally
 from gogeta.net.theming import Theming
 from gogeta.net.waker import Waker
+from gogeta.net.yielding import Yielding
 
 if TYPE_CHECKING:
     from gogeta.core import pages
@@ -81,6 +84,7 @@ class Proxy:
         "_unlooked",
         "access_log",
         "activity",
+        "awaiting",
         "body_timeout",
         "census",
         "clock",
@@ -99,6 +103,7 @@ class Proxy:
         "now",
         "overdue",
         "progress",
+        "quiet",
         "registry",
         "request_fields",
         "request_heads",
@@ -113,6 +118,7 @@ class Proxy:
         "upstreams",
         "via",
         "waker",
+        "yielding",
     )
 
     def __init__(
@@ -143,8 +149,11 @@ class Proxy:
         self.fleet = Fleet(bounds, https_only=settings.https_redirect)
         self.fleet.on_change = self.changed
         self.waker = Waker(self, registry)
+        self.awaiting = Awaiting(self, registry)
         self.doorkeeper = Doorkeeper(self, settings)
         self.activity = Activity(self.fleet, registry, self.tally, settings.access_interval)
+        self.yielding = Yielding()
+        self.quiet = QuietTunnels(self)
         self.touched = self.activity.touched
         self.request_fields = FieldLines(REQUEST_KINDS)
         self.response_fields = FieldLines(RESPONSE_KINDS)
@@ -256,6 +265,8 @@ class Proxy:
     def _bound(self, exchange: Exchange, entry: Entry) -> bool:
         """Put the tenant's limits on an exchange; False when it is refused by one."""
         bounds = entry.bounds
+        if entry.awaited is not None and entry.meeting is Meeting.FORWARD:
+            self.awaiting.forwarded(entry, exchange)
         if bounds.body:
             if too_large(exchange.head.length, exchange.received, bounds.body):
                 exchange.refuse(Reason.BODY_TOO_LARGE)
@@ -298,6 +309,8 @@ class Proxy:
         match decision:
             case Forward():
                 exchange.forwarded_at = now
+                if entry.awaited is not None:
+                    self.awaiting.forwarded(entry, exchange)
                 if exchange.held_since != exchange.began or timer is not None:
                     self.tally.hold_seconds.add(now - exchange.began)
                 self.forward(exchange, entry)
@@ -305,6 +318,7 @@ class Proxy:
                 self._hold(exchange, entry, seconds, wake=wake)
             case Page(wake):
                 if wake:
+                    self.awaiting.asks(entry, exchange)
                     self.waker.wake(entry, Cause.REQUEST, exchange)
                 self._show_start(exchange, entry)
             case Refuse(reason):
@@ -355,6 +369,7 @@ class Proxy:
         loop = asyncio.get_running_loop()
         entry.held[exchange] = loop.call_later(seconds, self._admit_and_send, exchange)
         if wake:
+            self.awaiting.asks(entry, exchange)
             self.waker.wake(entry, Cause.REQUEST, exchange)
 
     def forward(self, exchange: Exchange, entry: Entry) -> None:
@@ -463,7 +478,7 @@ class Proxy:
         if exchange.status:
             tally.answers[exchange.status // 100] += 1
             if exchange.first_byte_at or exchange.forwarded_at:
-                first = exchange.first_byte_at or now
+                first = exchange.first_byte_at = exchange.first_byte_at or now
                 tally.first_byte_seconds.add(first - exchange.began)
                 tally.request_seconds.add(now - exchange.began)
                 if exchange.attempts:
@@ -485,8 +500,20 @@ class Proxy:
         else:
             self.progress.ended(exchange)
 
+    def tunnel_begun(self, exchange: Exchange) -> None:
+        """The tenant has switched protocols."""
+        self.tally.upgrades += 1
+        if exchange.forwarded_at:
+            exchange.first_byte_at = self.clock()
+        if (entry := exchange.entry) is not None:
+            entry.tunnels += 1
+            self._note_use(exchange, entry)
+
     def tunnel_ended(self, exchange: Exchange) -> None:
         """An upgraded connection is over."""
+        if exchange.entry is not None:
+            exchange.entry.tunnels -= 1
+        self.quiet.ended(exchange)
         if not exchange.ended:
             exchange.ended = True
             exchange.status = 0
@@ -505,13 +532,17 @@ class Proxy:
 
     def changed(self, entry: Entry) -> None:
         """A tenant's record changed, or a wake of it came to nothing: decide again for everybody who waits for it."""
-        if entry.in_flight > len(entry.held) and entry.meeting is Meeting.WAKE:
-            # In use means in use: what is in flight here takes the passivation back before anything is stopped.
+        desired = entry.record.desired
+        passivated = entry.meeting is Meeting.WAKE and desired.state is Desired.PASSIVATED
+        if passivated and desired.cause is not Cause.SLEEP and entry.in_use > len(entry.held):
+            # In use means in use: what is in flight here takes the passivation back before anything is stopped. An
+            # operator's sleep waits for it instead.
             self.tally.taken_back += 1
             self.waker.wake(entry, Cause.IN_USE)
         for exchange in tuple(entry.held):
             self._admit_and_send(exchange)
         self.progress.changed(entry)
+        self.yielding.noted(entry)
 
     def sweep(self) -> None:
         """Once in a while: move the clock, end what is past its deadline."""
@@ -522,6 +553,7 @@ class Proxy:
             if connection in self.connections:
                 connection.expired()
         self.overdue.sweep(now)
+        self.quiet.sweep()
 
     def _to_look_at(self) -> list[DownstreamConnection]:
         """The connections whose deadlines are compared in this sweep: all, or of many a part, so that none is left out.

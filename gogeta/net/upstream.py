@@ -184,7 +184,7 @@ class UpstreamConnection(ResponseParsing):
         self.exchange = None
         exchange.upstream = None
         proxy = self.proxy
-        proxy.tally.upgrades += 1
+        proxy.tunnel_begun(exchange)
         tunnel = Tunnel(
             downstream.transport,
             self.transport,
@@ -193,6 +193,7 @@ class UpstreamConnection(ResponseParsing):
             websocket=exchange.head.upgrade.lower() == b"websocket",
         )
         self._tunnel = tunnel
+        proxy.quiet.opened(exchange)
         self.reading.release(Hold.PEER)
         if rest:
             tunnel.forward(self.transport, rest)

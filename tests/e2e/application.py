@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import html
 import os
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 from aiohttp import WSMsgType, web
 
 INSTANCE = uuid.uuid4().hex
+BUSY = {"status": 204, "asked": 0}
 
 
 async def _page(request: web.Request) -> web.Response:
@@ -48,6 +50,21 @@ async def _echo(request: web.Request) -> web.WebSocketResponse:
     return socket
 
 
+async def _busy(request: web.Request) -> web.Response:
+    if "set" in request.query:
+        BUSY.update(status=int(request.query["set"]))
+        return web.Response()
+    BUSY["asked"] += 1
+    return web.Response(status=BUSY["status"], text="" if BUSY["status"] == 204 else "an import is under way")
+
+
+async def _work(request: web.Request) -> web.Response:
+    """Use the processor for a while, in a process of its own."""
+    spin = f"import time\nend = time.time() + {float(request.query['seconds'])}\nwhile time.time() < end: pass"
+    await asyncio.create_subprocess_exec(sys.executable, "-c", spin)
+    return web.Response()
+
+
 def main() -> None:
     """Serve until the process is ended."""
     time.sleep(float(os.environ.get("DELAY", "0")))
@@ -61,6 +78,8 @@ def main() -> None:
             web.post("/digest", _digest),
             web.get("/slow", _slow),
             web.get("/echo", _echo),
+            web.get("/busy", _busy),
+            web.get("/work", _work),
         ]
     )
     host, port = os.environ.get("HOST", "127.0.0.1"), int(os.environ["PORT"])

@@ -57,6 +57,8 @@ class System:
         self.docker = docker
         self.port = free_port()
         self.admin = free_port()
+        self.passivator_admin = 0
+        """Of the passivator that was started last."""
         self._processes = processes
         self._declared: dict[str, str] = {}
         self.gogeta: Program
@@ -84,7 +86,7 @@ class System:
         self, *options: str, wait: bool = True, registry: str | None = None, env: Mapping[str, str] | None = None
     ) -> Program:
         """Start `passivator`; `registry` is another way to the same one."""
-        admin = free_port()
+        admin = self.passivator_admin = free_port()
         addresses = ["--admin", f"127.0.0.1:{admin}", "--registry", registry or self.registry]
         self.passivator = self._processes.start(
             "passivator", *addresses, *self._controlling(), *options, cwd=self.folder, env=env
@@ -133,8 +135,9 @@ class System:
         docker: str | None = None,
         command: str = "",
         after: Path | None = None,
+        more: str = "",
     ) -> None:
-        """Add a tenant that runs the application, or what `docker` says instead, to the file.
+        """Add a tenant that runs the application, or what `docker` says instead; `more` are further lines.
 
         Of local ones: `command` is another program, as YAML; `after` a file that the application waits for.
         """
@@ -159,6 +162,7 @@ class System:
     stop_grace: 3s
     wake: {wake}
     ready: {ready}
+    {more}
 """
 
     def write_tenants(self) -> Path:
