@@ -136,7 +136,6 @@ class System:
         more: str = "",
         command: str = "",
         after: Path | None = None,
-        more: str = "",
     ) -> None:
         """Add a tenant that runs the application, or what `docker` says instead, to the file; `more` are further lines.
 
