@@ -238,7 +238,7 @@ class Controller:
                 yield record
 
     async def _may_make_room(self, record: TenantRecord, silent: float) -> bool:
-        worker = self._workers.get(record.name)
+        worker = self._workers.get(record.tenant.name)
         return worker is not None and await worker.slumber.may_make_room(record, worker.observed, silent)
 
     def _occupied(self) -> dict[str, int]:

@@ -98,6 +98,7 @@ async def test_one_that_is_in_use_never_makes_room() -> None:
     assert not observed.reason.given_up
     assert stage.metric("passivator_refused_starts_total", reason="no-room") >= 10
     # As soon as one of them is out of use for long enough, it goes.
+    await stage.use("d")
     for _ in range(40):
         for name in "abc":
             await stage.use(name, in_flight=1)
