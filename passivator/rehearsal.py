@@ -24,6 +24,7 @@ from gogeta.registry.store import RegistryUnavailableError, Store
 from passivator.core.idle import IdlePolicy, Passivate
 from passivator.core.lost import LostProxies
 from passivator.core.rehearsal import Books, Summary
+from passivator.core.schedule import KeptAwake, look
 from passivator.watches import AccessWatch
 
 logger = logging.getLogger(__name__)
@@ -96,6 +97,8 @@ class Rehearsal:
             up = record.desired.state is Desired.STARTED and record.observed.state in _JUDGED
             if not up or record.tenant.routed_only or self.books.would_be_asleep(record.name):
                 continue
+            if (awake := record.tenant.awake) is not None and isinstance(look(awake, wall_ms()), KeptAwake):
+                continue
             verdict = self._policy.judge(
                 record.name,
                 idle_timeout=self.timeout_of(record.tenant),
@@ -112,9 +115,10 @@ class Rehearsal:
 
         Proxies say that a tenant is in use every tenth of its own timeout, so a much shorter one could not be judged.
         """
-        if self._idle_timeout is None or tenant.idle_timeout is None:
-            return tenant.idle_timeout
-        return max(self._idle_timeout, tenant.idle_timeout / 5)
+        own = tenant.sleeps_after
+        if self._idle_timeout is None or own is None:
+            return own
+        return max(self._idle_timeout, own / 5)
 
     def _would_sleep(self, record: TenantRecord, why: str) -> None:
         tenant = record.tenant

@@ -139,7 +139,7 @@ def _why_asleep(record: TenantRecord, clock: Clock) -> str:
         case None:
             return f"because nobody has asked for it since it was declared{_at(desired.since, clock)}"
         case Cause.IDLE:
-            return f"because nobody used it for {format_duration(record.tenant.idle_timeout)}"
+            return f"because nobody used it for {format_duration(record.tenant.sleeps_after)}"
         case Cause.ROOM:
             return "because memory was short, others waited for it, and nobody was using it"
         case Cause.SLEEP:
@@ -178,7 +178,7 @@ def _up(facts: Facts, because: tuple[str, ...], clock: Clock) -> tuple[str, str]
 
 
 def _until(facts: Facts, clock: Clock) -> str:
-    if facts.record.tenant.idle_timeout is None:
+    if facts.record.tenant.sleeps_after is None:
         return "it never sleeps, its idle timeout is `never`"
     if any(keeper.until is None for keeper in _keepers(facts)):
         return "while that is so it does not sleep"
@@ -191,7 +191,7 @@ def _until(facts: Facts, clock: Clock) -> str:
 
 
 def _would_sleep_at(facts: Facts) -> int | None:
-    record, timeout = facts.record, facts.record.tenant.idle_timeout
+    record, timeout = facts.record, facts.record.tenant.sleeps_after
     if timeout is None:
         return None
     used = facts.access.at if facts.access is not None else 0
@@ -256,6 +256,8 @@ def _asked_for(desired: DesiredState) -> str:
             return f"{who} (request {desired.request_id})" if desired.request_id else who
         case Cause.IN_USE:
             return f"kept awake by {desired.by or 'a proxy'}, which had it in use while it fell asleep,"
+        case Cause.HOURS:
+            return "started for its hours"
         case Cause.WAKE | Cause.START:
             return f"{'woken' if desired.cause is Cause.WAKE else 'started'}{_by(desired)}"
         case _:
@@ -284,9 +286,9 @@ def _proxies(members: tuple[Member, ...]) -> bool:
 def _policy(tenant: Tenant) -> list[str]:
     if tenant.routed_only:
         return ["routed only: not started, not stopped, not watched"]
-    timeout, ready, wake = tenant.idle_timeout, tenant.ready, tenant.wake
+    ready, wake = tenant.ready, tenant.wake
     lines = [
-        "never put to sleep" if timeout is None else f"put to sleep when nobody used it for {format_duration(timeout)}",
+        *_sleeping(tenant),
         (f"ready when {ready.path} answers 2xx or 3xx" if ready.path else "ready when its port accepts a connection")
         + f", within {format_duration(ready.timeout)} of its start",
     ]
@@ -298,6 +300,30 @@ def _policy(tenant: Tenant) -> list[str]:
     }
     lines.append("while it starts, " + person.get(wake.mode, program))
     lines.append(f"at a stop it gets {format_duration(tenant.stop_grace)} to end by itself")
+    return lines
+
+
+def _sleeping(tenant: Tenant) -> list[str]:
+    timeout, sleep, busy, awake = tenant.idle_timeout, tenant.sleep, tenant.busy, tenant.awake
+    lines = []
+    if sleep.pause_after is not None:
+        lines.append(f"paused when nobody used it for {format_duration(sleep.pause_after)}")
+    if timeout is not None:
+        end = "stopped" if lines else "put to sleep"
+        lines.append(f"{end} when nobody used it for {format_duration(timeout)}")
+    if sleep.destroy_after is not None:
+        lines.append(f"removed altogether when nobody used it for {format_duration(sleep.destroy_after)}")
+    if not lines:
+        lines.append("never put to sleep")
+    if awake is not None:
+        hours = ", ".join(str(each) for each in awake.hours)
+        lines.append(f"{'started for and ' if awake.wake else ''}kept awake in its hours: {hours} ({awake.zone})")
+    if busy is not None:
+        told = [f"{busy.path} answers 200"] if busy.path else []
+        told += [f"it uses {busy.cpu:g}% of a processor"] if busy.cpu is not None else []
+        lines.append(
+            f"kept awake while {' or '.join(told)}, for up to {format_duration(busy.at_most)} after its last use"
+        )
     return lines
 
 

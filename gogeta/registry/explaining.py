@@ -6,12 +6,15 @@ What may not or cannot be read is left out, and the explanation says so; only th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from gogeta.domain.explanation import Facts, explain, explanation_data, timeline_data
-from gogeta.domain.state import LastAccess
+from gogeta.domain.explanation import Facts, Keeper, explain, explanation_data, timeline_data
+from gogeta.domain.hours import span_at, zone_of
+from gogeta.domain.state import LastAccess, TenantRecord
 from gogeta.domain.timeline import EMPTY, Timeline
+from gogeta.domain.wakefulness import Keeps, Vetoes
 from gogeta.kit.clock import rfc3339, utc_time, wall_ms
 from gogeta.registry.opening import open_store
 from gogeta.registry.registry import Registry
@@ -34,23 +37,40 @@ async def facts_of(registry: Registry, name: str) -> Facts:
 
     record, unreadable = await registry.look_up(name)
     unknown.extend(f"{key} cannot be read and is passed over: {why}" for key, why in sorted(unreadable.items()))
-    access, timeline, report, members = await asyncio.gather(
+    access, timeline, report, members, vetoes = await asyncio.gather(
         maybe("its last access", registry.access(name)),
         maybe("its timeline", registry.timeline(name)),
         maybe("the report of its last wake", registry.wake_report(name)),
         maybe("which processes are alive", registry.members()),
+        maybe("what else keeps it awake", registry.vetoes(name)),
     )
     last: LastAccess | None = access[0] if access is not None else None
     known: Timeline = timeline[0] if timeline is not None else EMPTY
+    now = wall_ms()
     return Facts(
         record=record,
-        now=wall_ms(),
+        now=now,
         access=last,
         timeline=known,
         report=report,
         members=members,
+        keepers=tuple(_keepers(record, vetoes, now)),
         unknown=tuple(unknown),
     )
+
+
+def _keepers(record: TenantRecord, vetoes: Vetoes | None, now: int) -> Iterator[Keeper]:
+    """Its hours, by their declaration, and what passivator wrote besides when it last judged it."""
+    awake = record.tenant.awake
+    zone = zone_of(awake.zone) if awake is not None else None
+    if awake is not None and zone is not None:
+        span = span_at(awake.hours, zone, datetime.fromtimestamp(now / 1000, UTC))
+        if span is not None:
+            yield Keeper("its hours keep it awake", round(span.end.timestamp() * 1000))
+    for reason in vetoes.reasons if vetoes is not None else ():
+        # Where the zone is not known here, passivator's word for it counts.
+        if reason.keeps is not Keeps.HOURS or zone is None:
+            yield Keeper(reason.detail, reason.until)
 
 
 async def explained(registry: Registry, name: str) -> dict[str, Any]:
