@@ -14,6 +14,7 @@ import os
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 import uvloop
@@ -34,10 +35,13 @@ from gogeta.kit.listening import address
 from gogeta.kit.local_addresses import local_addresses
 from gogeta.kit.signals import stop_signals
 from gogeta.kit.tasks import Tasks
+from gogeta.kit.tenant_site import tenant_routes
 from gogeta.net.access_log import access_logged
 from gogeta.net.certificates import Certificates
 from gogeta.net.forwarder import Proxy
 from gogeta.net.server import Server
+from gogeta.net.theming import Theming
+from gogeta.registry.explaining import explained, recounted
 from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.opening import open_store
 from gogeta.registry.registry import Registry
@@ -205,6 +209,7 @@ async def serve(
 ) -> int:
     """Serve until ``stop`` or the place says so; 0 when everything in flight had finished, 1 when some was cut."""
     certificates = Certificates.of(settings)
+    theming = Theming.of(settings)
     store = open_store(settings)
     metrics = CollectorRegistry()
     site = AdminSite(settings.admin, place.metrics(metrics), "gogeta")
@@ -213,11 +218,12 @@ async def serve(
             me = f"{socket.gethostname()}-{os.getpid()}"
             registry = Registry(store, f"gogeta/{me}")
             mirror = TenantMirror(store)
-            proxy = Proxy(settings, registry, _forbidden(settings, store), tasks, access_log)
+            proxy = Proxy(settings, registry, _forbidden(settings, store), tasks, access_log, theming)
             mirror.subscribe(proxy.fleet.changed)
             metrics.register(ProxyCollector(proxy, mirror))
             server = Server(proxy, settings.listen, certificates)
             metrics.register(ListenerCollector(server.listeners, certificates))
+            site.add_routes(tenant_routes(partial(explained, registry), partial(recounted, registry)))
 
             front = await place.enter(site, tasks)
             front.ready("routes", "the routes have not been read from the registry yet")
@@ -229,7 +235,11 @@ async def serve(
             member = Member(kind="gogeta", id=me, since=wall_ms(), listeners=listeners)
             tasks.start(mirror.source.run(), "mirror")
             tasks.start(proxy.activity.run(), "activity")
-            tasks.start(registry.announce(member), "announce")
+            tasks.start(theming.watch(), "theme")
+            tasks.start(proxy.awaiting.run(), "wake reports")
+            proxy.yielding.introduce(member)
+            tasks.start(proxy.yielding.run(), "yielding")
+            tasks.start(registry.announce(proxy.yielding.told, changed=proxy.yielding.changed), "announce")
             stopping = tasks.start(stop.wait(), "stop")
             loading = tasks.start(_load(registry, mirror, tenants, proxy, front), "load")
             await place.may_accept(loading, stopping)
@@ -263,6 +273,8 @@ async def _drain(settings: ServeSettings, server: Server, proxy: Proxy, hurry: a
     logger.info("draining for up to %.0f s", settings.drain_timeout)
     cut = await server.drain(settings.drain_timeout, hurry)
     await proxy.activity.flush(proxy.loop_time(), everything=True)
+    proxy.awaiting.collect()
+    await proxy.awaiting.flush()
     if cut:
         logger.warning("%d exchanges did not finish in time and were cut", cut)
     return 1 if cut else 0

@@ -390,6 +390,20 @@ class ServeSettings(RegistrySettings):
         metavar="N",
         section="Limits",
     )
+    max_progress_streams: int = option(
+        1_000,
+        help="Most starting pages that follow a start live, in each worker; more ask again once in a while.",
+        parse=whole(0),
+        metavar="N",
+        section="Limits",
+    )
+    max_progress_streams_per_tenant: int = option(
+        100,
+        help="The same for one tenant.",
+        parse=whole(0),
+        metavar="N",
+        section="Limits",
+    )
     max_idle_upstream: int = option(
         64, help="Most idle connections kept to one endpoint.", parse=whole(0, 10_000), metavar="N", section="Limits"
     )
@@ -503,6 +517,13 @@ class ServeSettings(RegistrySettings):
         help="Most often a tenant's last access is written while it is in use; "
         "a tenth of its idle timeout if that is less.",
         section="Timeouts",
+    )
+    pages: str = option(
+        "",
+        help="Folder with a theme for our pages: starting.html, error.html, or both. Read again when it changes.",
+        parse=text,
+        metavar="DIR",
+        section="Pages",
     )
     access_log: str = option(
         "off",

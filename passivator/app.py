@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from typing import ClassVar, Final
+from functools import partial
+from typing import Any, ClassVar, Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
@@ -13,11 +14,15 @@ from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.signals import stop_signals
 from gogeta.kit.tasks import Tasks, first_of
-from gogeta.registry.opening import open_store
+from gogeta.kit.tenant_site import tenant_routes
+from gogeta.registry.explaining import explained, recounted
+from gogeta.registry.opening import open_store, open_to_read
+from gogeta.registry.registry import Registry
 from gogeta.registry.store import Store
 from passivator.controller import Controller, ReadyCallback
 from passivator.drivers.choosing import open_driver
 from passivator.meters import Meters
+from passivator.rehearsal import Rehearsal
 from passivator.settings import ControllerSettings, PassivatorSettings
 
 logger = logging.getLogger(__name__)
@@ -73,6 +78,8 @@ async def serve(settings: PassivatorSettings) -> None:
     with stop_signals() as stop:
         site = AdminSite(settings.admin, metrics, "passivator")
         store = open_store(settings)
+        reader = Registry(store, "passivator")
+        site.add_routes(tenant_routes(partial(explained, reader), partial(recounted, reader)))
         try:
             await site.start()
             logger.info(
@@ -93,4 +100,18 @@ async def serve(settings: PassivatorSettings) -> None:
                 logger.info("passivator: ending")
         finally:
             await site.stop()
+            await store.close()
+
+
+async def rehearse(
+    settings: PassivatorSettings, *, seconds: float | None = None, idle_timeout: float | None = None
+) -> dict[str, Any]:
+    """The dry run: until SIGTERM or SIGINT, or for so many seconds; its report. It opens no driver and no listener."""
+    with stop_signals() as stop:
+        store = open_to_read(settings)
+        try:
+            logger.info("passivator: dry run on registry %s; nothing is started, stopped or written", settings.registry)
+            rehearsal = Rehearsal(store, idle_timeout=idle_timeout)
+            return rehearsal.report(await rehearsal.run(stop, seconds))
+        finally:
             await store.close()

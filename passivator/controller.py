@@ -25,8 +25,11 @@ from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.registry import Registry
 from gogeta.registry.store import RegistryError, Store
 from passivator.candidacy import Candidacy
+from passivator.chronicle import Chronicle
 from passivator.core.idle import IdlePolicy
+from passivator.core.lost import LostProxies
 from passivator.core.retry import RetryPolicy
+from passivator.core.tiers import acts_while_asleep
 from passivator.drivers.base import (
     NOTHING,
     Driver,
@@ -45,7 +48,7 @@ from passivator.room import Room, need_of
 from passivator.settings import AUTO, ControllerSettings
 from passivator.startqueue import StartQueue
 from passivator.surroundings import Surroundings
-from passivator.watches import AccessWatch, SuspectWatch
+from passivator.watches import AccessWatch, MemberWatch, SuspectWatch
 from passivator.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -89,7 +92,9 @@ class Controller:
         """What the workers of the present term share."""
         self._role_changed = asyncio.Event()
         self._mirror = TenantMirror(store)
-        self._accesses = AccessWatch(store, self._policy)
+        self._lost = LostProxies(settings.lost_proxy_grace)
+        self._accesses = AccessWatch(store, self._policy, self._lost)
+        self._members = MemberWatch(store, self._lost, self._proxies_said)
         self._suspects = SuspectWatch(store, self._suspected)
         self._tasks = Tasks("passivator")
         self._observer = self._new_observer(driver)
@@ -105,6 +110,8 @@ class Controller:
             memory_limit=lambda: self._queue.memory or 0,
         )
 
+        meters.watch_lost(lambda: self._lost.lost)
+
     def __repr__(self) -> str:
         """One line: how much there is."""
         return f"<Controller of {self._driver.kind}: {len(self._workers)} workers, {self._queue!r}>"
@@ -117,6 +124,7 @@ class Controller:
                     tasks.start(self._mirror.source.run(), "tenants"),
                     tasks.start(self._accesses.source.run(), "accesses"),
                     tasks.start(self._suspects.source.run(), "suspects"),
+                    tasks.start(self._members.source.run(), "members"),
                     tasks.start(self._watch_registry(), "registry health"),
                     tasks.start(self._observe(), "runtime"),
                 ]
@@ -132,6 +140,7 @@ class Controller:
         machine = await self._open_driver()
         await self._mirror.source.wait_synced()
         await self._accesses.source.wait_synced()
+        await self._members.source.wait_synced()
         self._look_at_registry()
         self._candidacy = candidacy = Candidacy(
             self._store,
@@ -172,6 +181,9 @@ class Controller:
                 meters=self._meters,
                 tasks=tasks,
                 settle=settings.settle,
+                drain_limit=settings.drain_limit,
+                members=lambda: self._members.members,
+                lost=self._lost,
                 retry=RetryPolicy(settings.retry_first, settings.retry_limit, settings.max_failures),
                 fresh=self._fresh,
                 need=self._need,
@@ -179,6 +191,7 @@ class Controller:
                 runtime_gone=self._runtime_gone,
             )
             room = Room(around, self._occupants, min_awake=settings.room_min_awake, enabled=settings.make_room)
+            chronicle = Chronicle(around.registry, self._mirror, self._meters, mine=around.owner.owns)
             self._observer = self._new_observer(driver)
             self._workers, self._queue, self._around = {}, queue, around
             self._meters.terms.inc()
@@ -188,6 +201,7 @@ class Controller:
                     tasks.start(self._observer.run_events(), "events"),
                     tasks.start(self._observer.run_resync(), "resync"),
                     tasks.start(room.run(), "room"),
+                    tasks.start(chronicle.run(), "timelines"),
                     tasks.start(self._follow_suspects(), "suspects of before"),
                 )
             finally:
@@ -242,6 +256,12 @@ class Controller:
         if only_observed and after is not None and after.observed in (worker.observed, worker.recorder.written):
             return  # our own words, come back
         worker.poke()
+
+    def _proxies_said(self) -> None:
+        """A proxy came, went, or told what it has seen: those may go on whose stop waits for that."""
+        for worker in self._workers.values():
+            if worker.waits_for_proxies:
+                worker.poke()
 
     def _hinted(self, name: TenantName) -> None:
         """The runtime's word that something happened to it."""
@@ -304,6 +324,8 @@ class Controller:
 
     def _of_interest(self, record: TenantRecord, runtime: Runtime) -> bool:
         """Whether a tenant without a worker needs one."""
+        if acts_while_asleep(record.tenant) and self._around is not None and self._around.owner.owns(record):
+            return True
         if record.desired.state is Desired.STARTED or runtime.status not in _AT_REST:
             return not record.tenant.routed_only or runtime.status is not Status.ABSENT
         if self._around is not None and self._around.owner.owns(record):
@@ -333,7 +355,7 @@ class Controller:
     # ------------------------------------------------------------------------------------------ who answers
 
     def _fresh(self) -> bool:
-        return not self._mirror.source.stale and not self._accesses.source.stale
+        return not (self._mirror.source.stale or self._accesses.source.stale or self._members.source.stale)
 
     async def _watch_registry(self) -> NoReturn:
         while True:

@@ -59,6 +59,10 @@ class FencedDriver:
         await self._lead.prove(self._store)
         return await self._driver.pause(tenant)
 
+    async def cpu_seconds(self, tenant: Tenant) -> float | None:
+        """As the driver."""
+        return await self._driver.cpu_seconds(tenant)
+
     async def remove(self, name: TenantName) -> None:
         """As the driver."""
         await self._lead.prove(self._store)

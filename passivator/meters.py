@@ -33,11 +33,54 @@ class Meters:
             "Decisions to sleep that use or another change overtook before anything was stopped.",
             registry=registry,
         )
+        self.pauses = Counter("passivator_pauses", "Pauses that ended, by result.", ("result",), registry=registry)
+        self.resumes = Counter("passivator_resumes", "Paused tenants that were continued.", registry=registry)
+        self.destroyed = Counter(
+            "passivator_destroyed",
+            "Tenants removed because nobody used them (`sleep.destroy_after`).",
+            registry=registry,
+        )
+        self.vetoes = Counter(
+            "passivator_kept_awake",
+            "Judgements that kept a tenant awake although its idle timeout was over, by reason.",
+            ("reason",),
+            registry=registry,
+        )
+        self.overruled = Counter(
+            "passivator_vetoes_overruled",
+            "Tenants put to sleep although they could not be asked, or although their `busy.at_most` was over.",
+            ("why",),
+            registry=registry,
+        )
+        self.hours_wakes = Counter(
+            "passivator_hours_wakes", "Tenants started because their hours began.", registry=registry
+        )
+        self.drains = Counter(
+            "passivator_drains",
+            "Stops that had to wait for proxies, by how that ended: done, cut, or taken back.",
+            ("result",),
+            registry=registry,
+        )
         self.start_seconds = Histogram(
             "passivator_start_seconds",
             "How long starts took, by phase: queued, started, ready; and in total.",
             ("phase",),
             buckets=_SECONDS,
+            registry=registry,
+        )
+        self.wakes = Counter("passivator_wakes", "Wakes seen, by cause.", ("cause",), registry=registry)
+        self.wake_seconds = Histogram(
+            "passivator_wake_seconds",
+            "How long wakes took as the proxies that asked for them saw it: asked (until the registry had the wish), "
+            "known (until the proxy knew that the tenant answers), answered (until the first byte); and in total.",
+            ("phase",),
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.timeline_writes = Counter("passivator_timeline_writes", "Timelines written.", registry=registry)
+        self.timeline_dropped = Counter(
+            "passivator_timeline_dropped",
+            "Events that are missing in timelines, because the registry could not be written for too long.",
             registry=registry,
         )
         self.registry_errors = Counter(
@@ -69,6 +112,14 @@ class Meters:
         Gauge(
             "passivator_build_info", "Always 1; the labels say what runs.", ("version", "driver"), registry=registry
         ).labels(__version__, driver).set(1)
+
+    def watch_lost(self, lost: Callable[[], int]) -> None:
+        """Read at each scrape how often a proxy was lost while it had a tenant in use."""
+        Gauge(
+            "passivator_lost_proxies",
+            "Proxies so far that were lost without a goodbye while they had a tenant in flight.",
+            registry=self._registry,
+        ).set_function(lost)
 
     def watch(
         self,

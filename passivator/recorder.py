@@ -50,12 +50,12 @@ class Recorder:
     def after(self, event: Event, **parts: object) -> ObservedState:
         """What the tenant is after ``event``, by the table; ``parts`` are the other fields that change with it.
 
-        An address, a phase and a reason belong to one moment: they are empty unless given.
+        An address, a phase, a place in the queue and a reason belong to one moment: they are empty unless given.
         """
         before = self.observed
         state = next_observed(before.state, event)
         since = before.since if state is before.state else wall_ms()
-        fields = {"state": state, "since": since, "endpoints": (), "phase": "", "reason": None, **parts}
+        fields = {"state": state, "since": since, "endpoints": (), "phase": "", "ahead": None, "reason": None, **parts}
         return replace(before, **fields)  # type: ignore[arg-type] # the fields of an observed state, each of its own type
 
     def note(self, observed: ObservedState, *, urgent: bool = False) -> None:

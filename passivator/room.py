@@ -18,6 +18,7 @@ from gogeta.domain.tenant import Tenant
 from gogeta.kit.clock import monotonic, wall_ms
 from gogeta.registry.store import RegistryError
 from passivator.core.turns import Idler, make_room
+from passivator.slumber import kept_awake
 from passivator.surroundings import Surroundings
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Room:
         enabled: bool,
     ) -> None:
         """``occupants``: all that take memory now; ``min_awake``: seconds of silence before one may be put to sleep."""
+        self._around = around
         self._queue, self._registry, self._meters = around.queue, around.registry, around.meters
         self._policy, self._need = around.policy, around.need
         self._occupants = occupants
@@ -100,6 +102,8 @@ class Room:
 
     def _spare(self, record: TenantRecord, now: float) -> tuple[float, Judgement] | None:
         if record.desired.state is not Desired.STARTED or record.observed.state is not Observed.STARTED:
+            return None
+        if kept_awake(self._around, record, now):
             return None
         verdict = self._policy.spare(
             record.name,

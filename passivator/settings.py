@@ -150,6 +150,18 @@ class ControllerSettings:
         help="Pause between the decision to passivate and the stop: a proxy that uses the tenant takes it back.",
         section="Life cycle",
     )
+    drain_limit: float = duration(
+        30.0,
+        help="Longest that a stop waits for proxies to hear of it and for what is in flight. Then an operator's "
+        "`stop` cuts it off, and any other sleep is taken back.",
+        section="Life cycle",
+    )
+    lost_proxy_grace: float = duration(
+        300.0,
+        help="How long tenants stay awake that a proxy had in flight which was lost without a goodbye: it may be "
+        "frozen, or cut off from the registry, and still be serving.",
+        section="Life cycle",
+    )
     resync: float = duration(
         30.0, help="How often everything is compared again, whatever events said.", section="Life cycle"
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gogeta.domain.state import Member
 from gogeta.domain.tenant import Tenant
 from gogeta.kit.tasks import Tasks
 from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.registry import Registry
 from passivator.core.idle import IdlePolicy
+from passivator.core.lost import LostProxies
 from passivator.core.retry import RetryPolicy
 from passivator.drivers.base import Driver, RuntimeUnavailableError
 from passivator.meters import Meters
@@ -30,6 +32,11 @@ class Surroundings:
     meters: Meters
     tasks: Tasks
     settle: float
+    drain_limit: float
+    """Longest time that a stop waits for proxies and for what is in flight."""
+    members: Callable[[], tuple[Member, ...]]
+    """The live processes of ours."""
+    lost: LostProxies
     retry: RetryPolicy
     fresh: Callable[[], bool]
     """Whether our copy of the registry is current."""

@@ -1,8 +1,9 @@
 """One tenant's way: desired + observed + now -> plan -> driver -> observed, one step after the other.
 
 Each tenant has one worker, so that nothing about it ever happens twice at once; workers run side by side. What to do
-comes from ``core.plan``, when it is idle from ``core.idle``, when to try again from ``core.retry``; this file performs
-it and says what happened. Every step that fails ends in a recorded reason or in another try after a growing pause.
+comes from ``core.plan``, whether it may sleep from ``slumber``, when to try again from ``core.retry``; this file
+performs it and says what happened. Every step that fails ends in a recorded reason or in another try after a growing
+pause.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import monotonic, wall_ms
 from gogeta.registry.store import RegistryError
 from passivator.core import plan as act
-from passivator.core.idle import AskAgain, NeverSleeps, Passivate
+from passivator.core.past import past_starts, place_told_again
 from passivator.core.plan import StopCause, View, plan
 from passivator.core.retry import NEVER, Retry
+from passivator.core.tiers import Depth
 from passivator.drivers.base import (
     DriverError,
     Runtime,
@@ -37,6 +39,7 @@ from passivator.ownership import GRACE, nobody_runs
 from passivator.pacing import AT_ONCE, UNTIL_POKED, Pace
 from passivator.readiness import NeverReady, NotYet, Readiness, Ready
 from passivator.recorder import Recorder
+from passivator.slumber import Slumber
 from passivator.startqueue import Turn
 from passivator.surroundings import Surroundings
 
@@ -65,12 +68,13 @@ class Worker:
         """Whether the tenant is gone, and this worker with it."""
         self.pace = Pace(f"tenant {name}", self._guarded_step, around.tasks)
         self._trouble = Backoff(first=0.2, limit=10.0)
+        self.slumber = Slumber(name, around, self.pace.changed)
         # What is known of it beside the registry:
         self.occupies = observed.state not in _AT_REST
         """Whether it takes memory: it runs, is paused or is being started, as far as is known."""
         self._looked: Runtime | None = None
         self._desired_revision = -1
-        self._settled_at = 0.0
+        self._decided_at = 0.0
         self._ours = {"driver": self._kind, "group": around.owner.group}
         self._retry = _retry_on_record(observed.reason)
         self._failure = observed.reason
@@ -97,6 +101,11 @@ class Worker:
         return self.recorder.observed
 
     @property
+    def waits_for_proxies(self) -> bool:
+        """Whether a stop waits for proxies to have heard of it, and to have nothing in flight."""
+        return self.slumber.waits_for_proxies
+
+    @property
     def _runtime(self) -> Runtime | None:
         """What the runtime said since the last action; None: not looked."""
         return self._looked
@@ -120,7 +129,11 @@ class Worker:
     def compare(self, runtime: Runtime) -> None:
         """What a listing of the runtime says of it: look closer if anything is to be done about that."""
         record = self._around.mirror.records.get(self.name)
-        self._occupy(runtime.status not in _NOT_THERE or self._around.queue.starts(self.name))
+        # A listing is of a moment ago: that nothing runs counts only where nothing has begun since.
+        if runtime.status not in _NOT_THERE:
+            self._occupy(True)  # noqa: FBT003 - a fact
+        elif self.observed.state in _AT_REST and not self.pace.at_work:
+            self._occupy(self._around.queue.starts(self.name))
         if record is not None and not self._around.owner.owns(record):
             if runtime.status is not Status.ABSENT and self._around.owner.left_over(record):
                 self._left_over = True
@@ -180,13 +193,21 @@ class Worker:
                 pause = await self._await_ready(record, runtime, event)
             case act.Stop(cause):
                 pause = await self._stop(record, cause)
+            case act.Pause():
+                pause = await self._pause(record)
+            case act.Resume():
+                await self._resume(record)
+            case act.Resumed():
+                assert runtime is not None  # noqa: S101 - the plan has just read it
+                self._resumed(record, runtime)
             case act.Note(event, reason):
                 self._happened(record, event, reason)
             case act.Wait(until):
-                pause = min(max(until - monotonic(), 0.001), await self._consider_sleep(record), self._admit_visitors())
+                consider = self.slumber.consider(record, self.observed)
+                pause = min(max(until - monotonic(), 0.001), await consider, self._admit_visitors())
             case act.Nothing():
                 self._keep_up(record)
-                pause = await self._consider_sleep(record)
+                pause = await self.slumber.consider(record, self.observed)
             case act.Remove():
                 raise AssertionError("a declared tenant is never removed")
             case _:
@@ -194,12 +215,14 @@ class Worker:
         return pause
 
     def _view(self, record: TenantRecord | None, runtime: Runtime | None) -> View:
+        slumber = self.slumber
         return View(
             desired=record.desired.state if record is not None else None,
             observed=self.observed,
             runtime=runtime,
             fresh=self._around.fresh(),
-            settled_at=self._settled_at,
+            settled_at=slumber.settled_at(record, self.observed, self._decided_at) if record is not None else 0.0,
+            depth=slumber.depth(record, self.observed) if record is not None else Depth.STOP,
             retry_at=self._retry.not_before,
             stop_retry_at=self._stop_retry.not_before,
             failure=self._failure,
@@ -214,7 +237,7 @@ class Worker:
         first_sight, self._desired_revision = self._desired_revision < 0, record.desired_revision
         unheard = not first_sight or record.desired.wakes > self.observed.wakes
         now = monotonic()
-        self._settled_at = now + self._around.settle
+        self._decided_at = now
         self._stop_retry = Retry()
         if record.desired.state is Desired.STARTED:
             self._around.policy.touched(self.name, now, first_hand=not first_sight)
@@ -290,8 +313,10 @@ class Worker:
         if queue.missing:
             phase = f"waiting for {need} of memory, {format_size(queue.missing)} short, {ahead} before it"
         if phase != self.observed.phase or self.observed.state is not Observed.STARTING:
-            self._note(record, event, phase=phase, instance="", phases=())
-        return UNTIL_POKED if queue.memory is None else max(around.room_timeout - waited, _ROOM_LOOK)
+            self._note(record, event, phase=phase, ahead=ahead, instance="", phases=())
+        # Its turn pokes us; till then its place is told anew once in a while.
+        pause = UNTIL_POKED if queue.memory is None else max(around.room_timeout - waited, _ROOM_LOOK)
+        return min(pause, place_told_again(ahead))
 
     def _refused(self, record: TenantRecord, code: ReasonCode, message: str) -> float:
         """No start was begun, for no fault of the tenant's."""
@@ -338,7 +363,16 @@ class Worker:
         assert self._readiness is not None  # noqa: S101 - it has just answered
         around, now = self._around, monotonic()
         phases = (*self._phases, Phase("ready", _ms(now - self._readiness.began)))
-        self._note(record, Event.READY, urgent=True, endpoints=endpoints, instance=self._attempt, phases=phases)
+        past = past_starts(self.observed.past_starts, phases)
+        self._note(
+            record,
+            Event.READY,
+            urgent=True,
+            endpoints=endpoints,
+            instance=self._attempt,
+            phases=phases,
+            past_starts=past,
+        )
         for phase in phases:
             around.meters.start_seconds.labels(phase.name).observe(phase.ms / 1000)
         around.meters.start_seconds.labels("total").observe(sum(phase.ms for phase in phases) / 1000)
@@ -396,39 +430,56 @@ class Worker:
 
     # ------------------------------------------------------------------------------------------ down
 
-    async def _consider_sleep(self, record: TenantRecord) -> float:
-        if record.desired.state is not Desired.STARTED:
-            return UNTIL_POKED
-        verdict = self._around.policy.judge(
-            self.name,
-            idle_timeout=record.tenant.idle_timeout,
-            desired_revision=record.desired_revision,
-            stored_ms=max(record.desired.since, self.observed.since),
-            now=monotonic(),
-            wall_ms=wall_ms(),
+    async def _pause(self, record: TenantRecord) -> float:
+        around = self._around
+        if not await self.slumber.yielded(record, self.observed, self._decided_at):
+            return 0.25
+        # Said before it is done, as a stop is: no wake crosses it, and what was said is carried out after a crash.
+        paused = self.recorder.after(Event.PAUSED, **self._ours)
+        if not await self.recorder.announce_stop(paused, record.desired_revision):
+            around.meters.take_backs.inc()
+            return 0.05
+        logger.info("tenant %s is paused", self.name)
+        try:
+            self._runtime = await around.driver.pause(record.tenant)
+        except StopFailedError as error:
+            around.meters.pauses.labels("failed").inc()
+            self._runtime = await around.driver.inspect(record.tenant)
+            if self._runtime.status is Status.RUNNING:
+                logger.warning("tenant %s cannot be paused, so it is stopped: %s", self.name, error)
+                self.slumber.can_pause = False
+        else:
+            around.meters.pauses.labels("ok").inc()
+        return AT_ONCE
+
+    async def _resume(self, record: TenantRecord) -> None:
+        began = monotonic()
+        try:
+            self._runtime = await self._around.driver.start(record.tenant)
+        except StartFailedError as error:
+            self._failed(record, error.reason)
+            return
+        self._phases = (Phase("resumed", _ms(monotonic() - began)),)
+
+    def _resumed(self, record: TenantRecord, runtime: Runtime) -> None:
+        around, now, phases = self._around, monotonic(), self._phases
+        # Overtaken before it is written: it need not be shown to be ready again.
+        self._note(record, Event.LAPSED, phase="resumed", instance=runtime.instance, phases=phases)
+        self._note(
+            record, Event.READY, urgent=True, endpoints=runtime.endpoints, instance=runtime.instance, phases=phases
         )
-        match verdict:
-            case NeverSleeps():
-                return UNTIL_POKED
-            case AskAgain(after):
-                return after
-            case Passivate(judged, silent):
-                change = await self._around.registry.passivate(
-                    self.name, judged, record.desired.wakes, recent_wakes=record.desired.recent_wakes
-                )
-                if change is None:
-                    # Used or changed since; our copy of that is on its way.
-                    self._around.meters.take_backs.inc()
-                    return 0.25
-                logger.info("tenant %s was not used for %.1f s: putting it to sleep", self.name, silent)
-                # Our copy of it pokes us; this is for the case that it is late.
-                return 1.0
-            case _:
-                assert_never(verdict)
+        for phase in phases:
+            around.meters.start_seconds.labels(phase.name).observe(phase.ms / 1000)
+        around.meters.resumes.inc()
+        self._started_at = now
+        around.policy.touched(self.name, now)
+        self._end_attempt()
 
     async def _stop(self, record: TenantRecord, cause: StopCause) -> float:
         around = self._around
         if cause is StopCause.ASLEEP:
+            if not await self.slumber.yielded(record, self.observed, self._decided_at):
+                return 0.25
             stopping = self.recorder.after(Event.STOP, **self._ours)
             if not await self.recorder.announce_stop(stopping, record.desired_revision):
                 around.meters.take_backs.inc()

@@ -8,6 +8,7 @@ tenant to tenant without knowing anything. Some visits last for several idle tim
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +23,10 @@ from gogeta.registry.registry import Registry
 
 SETTLE: Final = 0.5
 """passivator's own, between the decision and the stop."""
-_LONG_SHARE: Final = 0.06
+_LONG_EVERY: Final = 6
+"""Rounds of a director between two in which a visit lasts for several idle timeouts."""
+_LONG_AT_EDGE: Final = 0.08
+"""Share of the rounds in which such a visit meets the edge itself."""
 _BY_OPERATOR: Final = 0.5
 _AT_EDGE: Final = (0, 1, 1, 2, 3)
 _WANDERED: Final = 8.0
@@ -77,11 +81,13 @@ class Traffic:
 
     async def _direct(self, tenant: str, idle: float) -> None:
         chance = self.chance
-        while not self.enough():
+        for number in itertools.count(chance.randrange(_LONG_EVERY)):
+            if self.enough():
+                return
             async with asyncio.TaskGroup() as visits:
                 for kind, after in self._some(chance.randrange(1, 5), 0.06):
                     visits.create_task(self._visit(kind, tenant, after))
-                if chance.random() < _LONG_SHARE:
+                if number % _LONG_EVERY == _LONG_EVERY - 1:
                     visits.create_task(self._visit(chance.choice(LONG), tenant))
             # Silence from here on: the edge is where it has lasted long enough, or where the operator speaks.
             by_operator = chance.random() < _BY_OPERATOR
@@ -92,6 +98,8 @@ class Traffic:
                     visits.create_task(self._sleep(tenant, edge))
                 for kind, spread in self._some(count, 1.0):
                     visits.create_task(self._visit(kind, tenant, edge - 0.1 + spread * (SETTLE + 0.4)))
+                if chance.random() < _LONG_AT_EDGE:
+                    visits.create_task(self._visit(chance.choice(LONG), tenant, edge - 0.2))
                 if not count:
                     visits.create_task(asyncio.sleep(edge))
             await self.timeline.until(lambda: self.timeline.asleep(tenant) or self.enough(), idle * 2 + 5)

@@ -118,6 +118,16 @@ class ProxyCollector(Collector):
             {(result,): count for result, count in sorted(tally.wakes.items())},
             ("result",),
         )
+        yield _histogram(
+            "gogeta_wake_seconds",
+            "From the request that asked for a wake to the first byte of the tenant's answer.",
+            tally.wake_seconds,
+        )
+        yield _counter(
+            "gogeta_wake_reports_dropped",
+            "Reports of wakes that were dropped while the registry did not take them.",
+            {(): tally.wake_reports_dropped},
+        )
         yield _counter(
             "gogeta_unwoken_requests",
             "Requests to sleeping tenants that were answered without a wake, by why.",
@@ -136,6 +146,15 @@ class ProxyCollector(Collector):
         )
         yield _counter(
             "gogeta_suspicions", "Tenants reported for another look because they did not answer.", {(): tally.suspects}
+        )
+        yield _gauge(
+            "gogeta_progress_streams", "Starting pages that follow a start live now.", {(): len(proxy.progress)}
+        )
+        yield _counter("gogeta_progress_streams_opened", "Streams of progress opened.", {(): tally.progress_streams})
+        yield _counter(
+            "gogeta_page_theme_failures",
+            "Changes of the theme of pages that could not be taken in.",
+            {(): proxy.theming.failures},
         )
         counts = dict.fromkeys(Meeting, 0)
         for entry in tuple(proxy.fleet.entries.values()):

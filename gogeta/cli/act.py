@@ -100,10 +100,10 @@ def start(settings: Settings, name: str, **waiting: Any) -> None:  # noqa: ANN40
 def sleep(settings: Settings, name: str, **waiting: Any) -> None:  # noqa: ANN401 - ditto
     """Put a tenant to sleep now; its next request wakes it.
 
-    Does what its idle timeout would do: desired becomes `passivated`, and
-    passivator stops it. A tenant that a proxy has in use is taken back by that
-    proxy; the command then says so and ends with status 5. A stopped tenant
-    becomes one that requests wake again.
+    Desired becomes `passivated`, and passivator stops it, also what is paused.
+    What is in flight is waited for (passivator's `--drain-limit`). A tenant that
+    is in use even then stays awake; the command says so and ends with status 5.
+    A stopped tenant becomes one that requests wake again.
 
     \b
     Examples:
@@ -122,7 +122,8 @@ def stop(settings: Settings, name: str, **waiting: Any) -> None:  # noqa: ANN401
 
     Desired becomes `stopped`, whether or not it is in use, and stays so until
     `gogeta start` (or `gogeta sleep`, after which requests wake it again).
-    Visitors are told that it is stopped.
+    Visitors are told that it is stopped; what is in flight gets passivator's
+    `--drain-limit` to finish.
 
     \b
     Examples:
@@ -205,7 +206,9 @@ async def _ask(registry: Registry, record: TenantRecord, cause: Cause) -> Desire
     try:
         # Asked for again after a failure, it is worth another try now; passivator's own pauses have grown by then.
         failed = record.observed.state is Observed.FAILED and cause in (Cause.WAKE, Cause.START)
-        return await registry.change_desired(name, cause, renew=failed)
+        # Paused, it is asleep already, and yet not as deep as an operator means it.
+        paused = record.observed.state is Observed.PAUSED and cause is Cause.SLEEP
+        return await registry.change_desired(name, cause, renew=failed or paused)
     except TransitionRefusedError as error:
         raise CommandError(
             f"tenant {name!r} was stopped by an operator, and a {cause.value} does not end that",

@@ -102,6 +102,7 @@ _JSON = """
     | `wake`, `start`, `sleep`, `stop` | `{"name", "desired", "observed", "changed", "endpoints", "phases", "took_ms"}`; `changed` is false when it was so already |
     | the same with `--no-wait` | `{"name", "desired", "changed"}` |
     | `rm` | `{"name", "removed": true}` |
+    | `explain` | `{"name", "state", "sentence", "because", "would_sleep_at", "warnings", "policy", "wakes": [WAKE, ...], "timeline": {"events": [EVENT, ...], "dropped"}}`; [explaining.md](explaining.md) says what each is |
 
     TENANT:
 
@@ -113,10 +114,13 @@ _JSON = """
     | `meets` | what a visitor meets: `forward`, `wake`, `wait`, `stopped`, `failed` |
     | `endpoints` | where it answers now: `["host:port", ...]` |
     | `idle_timeout` | seconds, or null for never |
-    | `last_access` | null, or `{"at", "by", "in_flight"}` |
+    | `last_access` | null, or `{"at", "by", "in_flight", "tunnels"}` |
     | `desired` | null when routed only, or `{"state", "since", "cause", "by", "wakes"}` |
     | `observed` | null when routed only, or `{"state", "since", "phase", "phases": [{"name", "ms"}], "reason", "wakes"}`; `reason` is null or `{"code", "message", "retry_at"}` |
     | `declaration` | as in tenants.yaml, without what is at its default |
+
+    WAKE: `{"wake", "asked_at", "by", "why", "request_id", "outcome", "failed_tries", "steps", "ready_ms", "seen_by_proxy", "first_byte_ms", "held"}`.
+    EVENT: `{"at", "kind", "who", "why", "wake", "text", "request_id", "phases", "held", "times", "last"}`. Steps and phases are `[{"name", "ms"}]`.
 """  # noqa: E501 - a row of a table is one line
 
 

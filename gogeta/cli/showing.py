@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import click
@@ -20,6 +20,9 @@ from gogeta.domain.state import DesiredState, LastAccess, ObservedState, TenantR
 from gogeta.domain.tenant import tenant_to_data
 from gogeta.kit.clock import rfc3339
 from gogeta.kit.exits import printable, say
+
+Clock = Callable[[int], str]
+"""A moment, in epoch milliseconds, in words."""
 
 STATES: Final = ("passivated", "stopped", "starting", "started", "stopping", "paused", "failed", "routed")
 """The words of the STATE column."""
@@ -54,7 +57,12 @@ def to_data(record: TenantRecord, access: LastAccess | None) -> dict[str, Any]:
         "idle_timeout": record.tenant.idle_timeout,
         "last_access": None
         if access is None
-        else {"at": rfc3339(access.at), "by": access.by, "in_flight": access.in_flight},
+        else {
+            "at": rfc3339(access.at),
+            "by": access.by,
+            "in_flight": access.in_flight,
+            "tunnels": access.tunnels,
+        },
         "desired": None if record.tenant.routed_only else _desired(record.desired),
         "observed": None if record.tenant.routed_only else _observed(record.observed),
         "declaration": tenant_to_data(record.tenant),
@@ -78,6 +86,8 @@ def _observed(observed: ObservedState) -> dict[str, Any]:
         "since": _time(observed.since),
         "phase": observed.phase or None,
         "phases": [{"name": phase.name, "ms": phase.ms} for phase in observed.phases],
+        "ahead": observed.ahead,
+        "past_starts": list(observed.past_starts),
         "reason": None
         if reason is None
         else {"code": reason.code.value, "message": reason.message, "retry_at": _time(reason.retry_at)},
@@ -139,10 +149,33 @@ def print_table(rows: list[tuple[str, ...]]) -> None:
     if on_terminal():
         _print_rich(titles, lines)
         return
+    _print_plain(titles, lines)
+
+
+def _print_plain(titles: Sequence[str], lines: Sequence[Sequence[str]], indent: str = "") -> None:
     widths = [max(len(line[column]) for line in [titles, *lines]) for column in range(len(titles))]
     for line in (titles, *lines):
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+        click.echo(indent + "  ".join(cells).rstrip())
+
+
+def print_columns(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """A small table inside a text: on a terminal the last column is folded, anywhere else nothing is cut off."""
+    lines = [[printable(cell) for cell in line] for line in lines]
+    if not on_terminal():
+        _print_plain(titles, lines, "  ")
+        return
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.padding import Padding  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(*titles, box=None, pad_edge=False, header_style="dim")
+    for column in table.columns:
+        column.overflow = "fold"
+    for line in lines:
+        table.add_row(*(Text(cell) for cell in line))
+    Console(highlight=False).print(Padding(table, (0, 0, 0, 2)))
 
 
 def on_terminal() -> bool:

@@ -1,44 +1,23 @@
 """What a visitor reads when the answer is ours: the starting page, and small errors for people and for programs.
 
 A person's browser gets a page, a program gets ``application/problem+json`` (RFC 9457); both carry the request id and
-nothing of what is inside. Pages are self-contained, escape everything, run no script, and forbid themselves everything
-else by their Content-Security-Policy. They are never cached: the same URL is the application's a moment later.
+nothing of what is inside; a caller that speaks gRPC gets a status it understands. Pages are self-contained, escape
+everything, and forbid themselves everything else by their Content-Security-Policy. They are never cached: the same URL
+is the application's a moment later. Only the starting page has a script, and works as well without it.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
 import json
+import re
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
+from gogeta.core.page_source import ERROR, ERROR_PLACEHOLDERS, SCRIPT, STARTING, STARTING_PLACEHOLDERS
+from gogeta.core.progress import Again, Progress
 from gogeta.core.refusal import STATUS, Reason
-
-_STYLE: Final = """
-:root{color-scheme:light dark;--ink:#1c2430;--soft:#5c6878;--paper:#f6f7f9;--card:#fff;--line:#e3e7ed;--go:#2f6fed}
-@media(prefers-color-scheme:dark){:root{--ink:#e8ecf2;--soft:#98a4b3;--paper:#11151b;--card:#1a2029;--line:#2a323e;--go:#6b9bff}}
-*{box-sizing:border-box}
-body{margin:0;min-height:100vh;display:grid;place-items:center;background:var(--paper);color:var(--ink);
-font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",sans-serif;padding:1.5rem}
-main{background:var(--card);border:1px solid var(--line);border-radius:14px;padding:2.2rem 2.4rem;
-max-width:30rem;width:100%}
-h1{font-size:1.3rem;line-height:1.3;margin:0 0 .6rem;font-weight:650}
-p{margin:.4rem 0;color:var(--soft)}
-.bar{height:4px;border-radius:2px;background:var(--line);overflow:hidden;margin:1.5rem 0 1.1rem}
-.bar i{display:block;height:100%;width:35%;border-radius:2px;background:var(--go);
-animation:go 1.4s ease-in-out infinite}
-@keyframes go{from{transform:translateX(-110%)}to{transform:translateX(310%)}}
-@media(prefers-reduced-motion:reduce){.bar i{animation:none;width:100%;opacity:.5}}
-.id{font:12px/1.4 ui-monospace,SFMono-Regular,Menlo,monospace;margin-top:1.4rem;overflow-wrap:anywhere}
-""".strip()
-
-_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-
-POLICY: Final = (
-    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+from gogeta.core.theme import Template, hashed, read_template
 
 _TEXTS: Final[dict[Reason, tuple[str, str]]] = {
     Reason.MALFORMED: ("That request could not be read", "The request is not valid HTTP."),
@@ -60,6 +39,7 @@ _TEXTS: Final[dict[Reason, tuple[str, str]]] = {
         "There are too many connections from your network right now. Please try again in a moment.",
     ),
     Reason.CONNECTIONS: ("Very busy", "There are too many connections right now. Please try again in a moment."),
+    Reason.STREAMS: ("Very busy", "Too many pages follow the start of this application already."),
     Reason.HELD: ("Very busy", "Too many requests are waiting already. Please try again in a moment."),
     Reason.LOADING: ("One moment", "The service has just been started. Please try again in a moment."),
     Reason.WAKING: ("Starting up", "This application was asleep and is being started."),
@@ -81,7 +61,7 @@ _TEXTS: Final[dict[Reason, tuple[str, str]]] = {
         "The application is asleep and cannot be woken at the moment. Please try again soon.",
     ),
     Reason.STOPPED: ("Switched off", "This application has been switched off by its operator."),
-    Reason.FAILED: ("Not available", "This application could not be started. It will be tried again."),
+    Reason.FAILED: ("Not available", "This application could not be started."),
     Reason.GONE: ("Nothing here", "There is no site at this address."),
     Reason.UPSTREAM_FORBIDDEN: ("Not available", "This application's address may not be used."),
     Reason.UPSTREAM_CONNECT: (
@@ -101,6 +81,7 @@ _RETRY_AFTER: Final[dict[Reason, int]] = {
     Reason.CONNECTIONS: 5,
     Reason.ADDRESS_CONNECTIONS: 5,
     Reason.HELD: 5,
+    Reason.STREAMS: 5,
     Reason.LOADING: 2,
     Reason.WAKING: 2,
     Reason.WAKE_TIMEOUT: 5,
@@ -115,7 +96,9 @@ _RETRY_AFTER: Final[dict[Reason, int]] = {
 """Seconds after which trying again makes sense; reasons that are not here have no such time."""
 
 REFRESH_SECONDS: Final = 1
-"""How soon the starting page asks again: it is then held for as long as ``hold`` says."""
+"""How soon a starting page without script asks again: it is then held for as long as ``hold`` says."""
+SLOW_REFRESH_SECONDS: Final = 2
+"""The same where nothing is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,38 +110,109 @@ class Page:
     body: bytes
 
 
-def starting_page(title: str, request_id: str) -> Page:
-    """The page for a person whose application is being started; ``title`` is the host as it was asked for."""
-    title = html.escape(title, quote=True)
-    return _page(
-        503,
-        title=f"Starting {title}",
-        heading=f"Starting {title}",
-        text="This application was asleep. It is being started, and appears here by itself in a moment.",
-        extra='<div class="bar" role="progressbar" aria-label="Starting"><i></i></div>',
-        request_id=request_id,
-        head=f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">',
-        retry_after=_RETRY_AFTER[Reason.WAKING],
-    )
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """How pages look."""
+
+    starting: Template
+    error: Template
 
 
-def error_page(reason: Reason, request_id: str, *, retry_after: int | None = None, more: str = "") -> Page:
+PLACEHOLDERS: Final = {"starting.html": STARTING_PLACEHOLDERS, "error.html": ERROR_PLACEHOLDERS}
+"""The templates a theme may have, by their names, and what is filled into each."""
+BUILT_IN: Final = Theme(
+    read_template(STARTING, STARTING_PLACEHOLDERS, what="starting.html"),
+    read_template(ERROR, ERROR_PLACEHOLDERS, what="error.html"),
+)
+_SCRIPT_HASH: Final = hashed(SCRIPT)
+
+
+def starting_page(
+    title: str,
+    request_id: str,
+    progress: Progress,
+    *,
+    theme: Theme = BUILT_IN,
+    refresh: int = REFRESH_SECONDS,
+    framed: bool = False,
+) -> Page:
+    """The page for a person whose application is being started; ``title`` is the host as it was asked for.
+
+    It follows the start live, and goes to the address that was asked for once the application is ready. Where scripts
+    do not run it asks again every ``refresh`` seconds. ``framed``: it is for a frame of another page.
+    """
+    values = {
+        "heading": f"Starting {title}",
+        "host": title,
+        "text": progress.text,
+        "outlook": progress.outlook,
+        "stage": progress.stage.value,
+        "ahead": "" if progress.ahead is None else str(progress.ahead),
+        "percent": "" if progress.percent is None else str(progress.percent),
+        "request_id": request_id,
+        "retry_after": str(progress.retry_after),
+    }
+    for step in progress.steps:
+        values[f"{step.name}_state"] = step.state.value
+        values[f"{step.name}_time"] = step.time
+    # The script knows better than a refresh, which would end what it listens to.
+    head = f"<noscript>{_refresh(refresh)}</noscript><script>{SCRIPT}</script>"
+    policy = theme.starting.policy(script=_SCRIPT_HASH, live=True, framed=framed)
+    return _page(503, theme.starting, values, head, policy, progress.retry_after)
+
+
+def error_page(  # noqa: PLR0913 - what one page says
+    reason: Reason,
+    request_id: str,
+    *,
+    theme: Theme = BUILT_IN,
+    again: Again | None = None,
+    retry_after: int | None = None,
+    more: str = "",
+    refresh: bool = False,
+    framed: bool = False,
+) -> Page:
     """The page for a person whose request was refused for ``reason``.
 
-    ``retry_after``: seconds, where they are not always the same; ``more``: a sentence of ours behind the reason's.
+    ``again``: whether and when a start that failed is tried again. ``retry_after`` in seconds, where more is known than
+    the reason says; ``more``: a sentence of ours behind the reason's. ``refresh``: what was asked for may be asked for
+    once more without being told, which is so for GET.
     """
     heading, text = _TEXTS[reason]
     text = f"{text} {more}".rstrip()
-    return _page(
-        STATUS[reason].value,
-        title=heading,
-        heading=heading,
-        text=text,
-        extra="",
-        request_id=request_id,
-        head="",
-        retry_after=_RETRY_AFTER.get(reason) if retry_after is None else retry_after,
-    )
+    after = advice(reason, again, retry_after)
+    values = {
+        "heading": heading,
+        "text": text,
+        "outlook": again.text if again is not None else "",
+        "status": str(STATUS[reason].value),
+        "code": reason.value,
+        "request_id": request_id,
+        "retry_after": "" if after is None else str(after),
+    }
+    # A second later: at that very moment the try has only just begun.
+    head = _refresh(after + 1) if refresh and again is not None and after is not None else ""
+    return _page(STATUS[reason].value, theme.error, values, head, theme.error.policy(framed=framed), after)
+
+
+def advice(reason: Reason, again: Again | None, retry_after: int | None) -> int | None:
+    """Seconds after which asking again makes sense; None when it does not."""
+    if again is not None:
+        return again.seconds
+    return _RETRY_AFTER.get(reason) if retry_after is None else retry_after
+
+
+def failed_event(again: Again | None, reason: Reason) -> str:
+    """What the starting page's script is told when there is nothing to wait for any more, as JSON on one line."""
+    heading, text = _TEXTS[reason]
+    data = {
+        "stage": "failed" if reason is Reason.FAILED else "stopped",
+        "heading": heading,
+        "text": text,
+        "outlook": "" if again is None else again.text,
+        "retry_after": 60 if again is None else again.seconds,
+    }
+    return json.dumps(data, separators=(",", ":"))
 
 
 def moved(location: str) -> Page:
@@ -171,11 +225,19 @@ def moved(location: str) -> Page:
     return Page(STATUS[Reason.HTTPS].value, fields, f"{heading}. {text}\n".encode())
 
 
-def problem(reason: Reason, request_id: str, *, retry_after: int | None = None, more: str = "") -> Page:
+def problem(
+    reason: Reason,
+    request_id: str,
+    *,
+    again: Again | None = None,
+    retry_after: int | None = None,
+    more: str = "",
+) -> Page:
     """The same for a program, as problem+json; ``code`` is the stable name to act upon."""
     heading, text = _TEXTS[reason]
     text = f"{text} {more}".rstrip()
     status = STATUS[reason].value
+    after = advice(reason, again, retry_after)
     data: dict[str, object] = {
         "type": "about:blank",
         "title": heading,
@@ -183,29 +245,60 @@ def problem(reason: Reason, request_id: str, *, retry_after: int | None = None, 
         "detail": text,
         "code": reason.value,
     }
+    if after is not None:
+        data["retry_after"] = after
+    if again is not None:
+        data["retried"] = again.planned
     if request_id:
         data["request_id"] = request_id
-    retry_after = _RETRY_AFTER.get(reason) if retry_after is None else retry_after
     body = json.dumps(data).encode() + b"\n"
-    return Page(status, _fields("application/problem+json", retry_after), body)
+    return Page(status, _fields("application/problem+json", after), body)
 
 
-def _page(  # noqa: PLR0913 - the parts of one template
-    status: int, *, title: str, heading: str, text: str, extra: str, request_id: str, head: str, retry_after: int | None
+_GRPC: Final = re.compile(rb"application/grpc(?:-web(?:-text)?)?(?:\+[a-z0-9.-]+)?", re.IGNORECASE).match
+_UNAVAILABLE: Final = 14
+_GRPC_STATUS: Final = {400: 13, 404: 12, 413: 8, 429: 14, 501: 12, 502: 14, 503: 14, 504: 14}
+"""Status of HTTP to status of gRPC, as gRPC's own table has it; all others are 2, unknown."""
+
+
+def grpc_type(content_type: bytes) -> str | None:
+    """The content type to answer a gRPC-style request with; None when it is none."""
+    match = _GRPC(content_type.strip())
+    return match[0].decode("ascii").lower() if match is not None else None
+
+
+def grpc_refusal(
+    content_type: str, reason: Reason, request_id: str, *, again: Again | None = None, retry_after: int | None = None
 ) -> Page:
-    shown = f'<p class="id">Request {html.escape(request_id, quote=True)}</p>' if request_id else ""
-    body = (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{head}'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="robots" content="noindex">'
-        f"<title>{title}</title><style>{_STYLE}</style></head>\n"
-        f"<body><main><h1>{heading}</h1><p>{text}</p>{extra}{shown}</main></body></html>\n"
-    )
+    """The same for a caller that speaks gRPC: an answer of trailers alone, which such callers find in its head.
+
+    A status of HTTP would reach most of them only as a number; ``grpc-retry-pushback-ms`` is their Retry-After.
+    """
+    heading, text = _TEXTS[reason]
+    after = advice(reason, again, retry_after)
+    code = _GRPC_STATUS.get(STATUS[reason].value, 2)
+    fields = [*_fields(content_type, after), ("grpc-status", str(code))]
+    fields.append(("grpc-message", quote(f"{heading}. {text} ({reason.value})", safe=" !#$&'()*+,-./:;=?@[]_~")))
+    if after is not None and code == _UNAVAILABLE:
+        fields.append(("grpc-retry-pushback-ms", str(after * 1000)))
+    if request_id:
+        fields.append(("X-Request-Id", request_id))
+    return Page(200, tuple(fields), b"")
+
+
+def _refresh(seconds: int) -> str:
+    return f'<meta http-equiv="refresh" content="{seconds}">'
+
+
+def _page(
+    status: int, template: Template, values: dict[str, str], head: str, policy: str, retry_after: int | None
+) -> Page:
     fields = (
         *_fields("text/html; charset=utf-8", retry_after),
-        ("Content-Security-Policy", POLICY),
+        ("Content-Security-Policy", policy),
         ("Referrer-Policy", "no-referrer"),
     )
-    return Page(status, fields, body.encode())
+    return Page(status, fields, template.filled(values, head).encode())
 
 
 def _fields(content_type: str, retry_after: int | None) -> tuple[tuple[str, str], ...]:

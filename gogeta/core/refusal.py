@@ -30,6 +30,7 @@ class Reason(StrEnum):
     CONNECTIONS = "too-many-connections"
     ADDRESS_CONNECTIONS = "too-many-connections-from-address"
     HELD = "too-many-held"
+    STREAMS = "too-many-progress-streams"
     LOADING = "routes-not-loaded"
     WAKING = "waking"
     WAKE_TIMEOUT = "wake-timeout"
@@ -70,6 +71,7 @@ STATUS: dict[Reason, HTTPStatus] = {
     Reason.CONNECTIONS: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.ADDRESS_CONNECTIONS: HTTPStatus.TOO_MANY_REQUESTS,
     Reason.HELD: HTTPStatus.SERVICE_UNAVAILABLE,
+    Reason.STREAMS: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.LOADING: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.WAKING: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.WAKE_TIMEOUT: HTTPStatus.SERVICE_UNAVAILABLE,

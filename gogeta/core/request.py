@@ -169,9 +169,22 @@ class RequestHead:
         return self.length == 0 and method in _IDEMPOTENT and not self.upgrade
 
     def navigation(self, method: bytes) -> bool:
-        """Whether a person's browser is going to this page: fetch metadata when there is any, else what it accepts."""
-        if method != b"GET" or self.upgrade:
-            return False
+        """Whether a person's browser is going to this page: fetch metadata when there is any, else what it accepts.
+
+        HEAD asks for the head of what GET would get.
+        """
+        return method in (b"GET", b"HEAD") and not self.upgrade and self._for_reading()
+
+    def reads_pages(self, method: bytes) -> bool:
+        """Whether an error of ours is read by a person: then it is a page. No preflight and no script gets one."""
+        return method != b"OPTIONS" and not self.upgrade and self._for_reading()
+
+    @property
+    def framed(self) -> bool:
+        """Whether it is for a frame of another page."""
+        return self.field(b"sec-fetch-dest") in (b"iframe", b"frame")
+
+    def _for_reading(self) -> bool:
         mode = self.field(b"sec-fetch-mode")
         if mode:
             return mode == b"navigate" and self.field(b"sec-fetch-dest") in (b"document", b"iframe", b"frame", b"")

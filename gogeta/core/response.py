@@ -42,6 +42,11 @@ class Framing(IntEnum):
     """By the end of the connection: an HTTP/1.0 client, and no length."""
 
 
+_NO_BODY: Final = Framing.NONE
+_BY_LENGTH: Final = Framing.LENGTH
+"""Looking up a member of an enumeration is dear."""
+
+
 class ResponseHead:
     """One response's head, judged; nothing may change it once it is made (``core/memory.py``).
 
@@ -150,7 +155,7 @@ class ResponseHead:
             elif coding and request.http11:
                 pieces.append(b"Transfer-Encoding: chunked\r\n")
         elif length is not None:
-            self.framing, self.size = Framing.LENGTH if length else Framing.NONE, length
+            self.framing, self.size = _BY_LENGTH if length else _NO_BODY, length
             pieces.append(b"Content-Length: %d\r\n" % length)
         else:
             self.until_close, self.size = not coding, None

@@ -17,7 +17,7 @@ class Desired(StrEnum):
 
     STARTED = "started"
     PASSIVATED = "passivated"
-    """Asleep: nothing runs, and the next request wakes it."""
+    """Asleep, paused or with nothing running: the next request wakes it."""
     STOPPED = "stopped"
     """An operator's stop: nothing runs, and requests do not wake it."""
 
@@ -49,6 +49,8 @@ class Cause(StrEnum):
     """Memory was short, others wait for it, and nobody was using this one."""
     WAKE = "wake"
     """An operator or a platform asked for a wake."""
+    HOURS = "hours"
+    """Hours in which it is to run have begun."""
     SLEEP = "sleep"
     """An operator asked for it to be passivated now."""
     STOP = "stop"
@@ -80,6 +82,7 @@ DESIRED_TRANSITIONS: Final[Mapping[Desired, Mapping[Cause, Desired]]] = {
         Cause.REQUEST: Desired.STARTED,
         Cause.IN_USE: Desired.STARTED,
         Cause.WAKE: Desired.STARTED,
+        Cause.HOURS: Desired.STARTED,
         Cause.START: Desired.STARTED,
         Cause.SLEEP: Desired.PASSIVATED,
         Cause.STOP: Desired.STOPPED,
@@ -88,6 +91,7 @@ DESIRED_TRANSITIONS: Final[Mapping[Desired, Mapping[Cause, Desired]]] = {
         Cause.REQUEST: Desired.STARTED,
         Cause.IN_USE: Desired.STARTED,
         Cause.WAKE: Desired.STARTED,
+        Cause.HOURS: Desired.STARTED,
         Cause.START: Desired.STARTED,
         Cause.IDLE: Desired.PASSIVATED,
         Cause.ROOM: Desired.PASSIVATED,

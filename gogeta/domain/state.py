@@ -82,6 +82,8 @@ class DesiredState:
     since: int = 0
     wakes: int = 0
     """How many times it was woken; the number of the present wake while it is started."""
+    request_id: str = ""
+    """The request that asked for the wake, as access logs have it; empty when it was not a request."""
     recent_wakes: History = ()
     """Wakes by visitors in the last hour, counted by the minute of the epoch: what the wake budget is decided with."""
 
@@ -97,6 +99,10 @@ class Phase:
 
     name: str
     ms: float
+
+
+PAST_STARTS: Final = 8
+"""How many successful starts of a tenant are remembered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +123,10 @@ class ObservedState:
     """While starting: the step under way, for people."""
     phases: tuple[Phase, ...] = ()
     """The finished steps of the last start, in order."""
+    ahead: int | None = None
+    """While it waits for its turn to start: how many other starts wait before it; else None."""
+    past_starts: tuple[float, ...] = ()
+    """How long its latest successful starts took from their turn to ready, in milliseconds, the latest last."""
     reason: Reason | None = None
     driver: str = ""
     """The kind of driver that runs it: who has to clean up when the declaration is gone."""
@@ -135,6 +145,8 @@ class LastAccess:
     by: str = ""
     in_flight: int = 0
     """Requests and tunnels open in that proxy when it wrote."""
+    tunnels: int = 0
+    """How many of them are tunnels: WebSockets and other upgraded connections."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +164,11 @@ class Member:
     """Endpoints of the container runtime it drives, where those are TCP."""
     driver: str = ""
     """The kind of driver a passivator has: tells whether anybody runs a tenant of that kind."""
+    seen: int | None = None
+    """Of a proxy: it has taken in every desired state up to this revision, and sends nothing new to tenants that are to
+    sleep or stop by it. None of one that does not tell, and is not waited for."""
+    draining: tuple[str, ...] = ()
+    """Of a proxy: tenants that are to sleep or stop by what it has seen, and that are in flight there all the same."""
     group: str = ""
     """The group that a passivator stands for election in."""
     role: str = ""

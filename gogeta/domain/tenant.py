@@ -19,6 +19,7 @@ from gogeta.domain.errors import HostConflictError, InvalidInputError, Problem
 from gogeta.domain.hosts import normalise_pattern, normalise_tenant_name
 from gogeta.domain.quantities import parse_duration, parse_duration_or_never, parse_size
 from gogeta.domain.reading import adapter, read
+from gogeta.domain.sleeping import Awake, Busy, Sleep, check_depths, first_sleep
 from gogeta.domain.upstreams import Endpoint, UnixEndpoint, Upstream, parse_upstream, upstream_url
 
 TenantName = NewType("TenantName", str)
@@ -225,6 +226,9 @@ class Tenant:
     """Redirect requests in plain text to https instead of serving them."""
     idle_timeout: DurationOrNever = 1800.0
     """Seconds without any use until it is passivated; None never."""
+    sleep: Sleep = field(default_factory=Sleep)
+    busy: Busy | None = None
+    awake: Awake | None = None
     stop_grace: Duration = 10.0
     """Seconds between SIGTERM and SIGKILL at a stop."""
     ready: Ready = field(default_factory=Ready)
@@ -250,6 +254,7 @@ class Tenant:
             if len(named) != 1:
                 found = " and ".join(named) if named else "none"
                 raise ValueError(f"docker: expected exactly one of image, container and label, found {found}")
+        check_depths(self.sleep, self.idle_timeout)
 
     def _ways(self) -> tuple[tuple[str, bool], ...]:
         return (
@@ -264,6 +269,11 @@ class Tenant:
         if self.docker is not None:
             return "docker"
         return "process" if self.process is not None else None
+
+    @property
+    def sleeps_after(self) -> float | None:
+        """Seconds without use until it first falls asleep, paused or stopped; None never."""
+        return first_sleep(self.sleep, self.idle_timeout)
 
     @property
     def routed_only(self) -> bool:

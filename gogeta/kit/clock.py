@@ -36,3 +36,19 @@ def rfc3339(milliseconds: int) -> str:
     """Epoch milliseconds as ``2026-01-31T12:00:00.000Z``."""
     seconds, rest = divmod(milliseconds, 1000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+
+
+def utc_time(milliseconds: int, now: int) -> str:
+    """A moment as a sentence has it, in UTC: ``14:05:09 UTC``, with the date when it is another day than ``now``."""
+    return _spoken(datetime.fromtimestamp(milliseconds / 1000, UTC), datetime.fromtimestamp(now / 1000, UTC))
+
+
+def local_time(milliseconds: int, now: int) -> str:
+    """The same by the clock on the wall of this machine: ``14:05:09 CET``."""
+    moment, today = (datetime.fromtimestamp(each / 1000, UTC).astimezone() for each in (milliseconds, now))
+    return _spoken(moment, today)
+
+
+def _spoken(moment: datetime, today: datetime) -> str:
+    date = "" if moment.date() == today.date() else f"{moment:%Y-%m-%d} "
+    return f"{date}{moment:%H:%M:%S %Z}".rstrip()

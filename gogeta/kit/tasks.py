@@ -7,7 +7,6 @@ the linter outside this file.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Coroutine
 from types import TracebackType
@@ -88,5 +87,5 @@ async def first_of(*events: asyncio.Event, timeout: float | None = None) -> bool
     finally:
         for wait in waits:
             wait.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*waits, return_exceptions=True)
+        # A cancellation of ours that comes while they end is not theirs: it passes.
+        await asyncio.gather(*waits, return_exceptions=True)

@@ -46,7 +46,7 @@ class Activity:
 
     def due(self, entry: Entry, now: float) -> bool:
         """Whether the entry may be written again."""
-        timeout = entry.record.tenant.idle_timeout
+        timeout = entry.record.tenant.sleeps_after
         interval = self._interval if timeout is None else min(self._interval, timeout / _SHARE)
         return now - entry.written_at >= interval
 
@@ -65,9 +65,13 @@ class Activity:
 
     async def _flush(self, now: float, *, everything: bool) -> None:
         known = self._fleet.known
-        # Whoever was answered without waking it has not used it.
+        # Whoever was answered without waking it has not used it. That it is in use no more is news all the same.
         self._touched.difference_update(
-            [entry for entry in self._touched if entry.meeting is Meeting.WAKE and not entry.in_flight]
+            [
+                entry
+                for entry in self._touched
+                if entry.meeting is Meeting.WAKE and not entry.in_flight and not entry.written_in_use
+            ]
         )
         batch = [
             entry
@@ -81,8 +85,12 @@ class Activity:
             return
         at, by = wall_ms(), self._registry.by
         try:
+            in_use = {entry: entry.in_use for entry in batch}
             await self._registry.record_accesses(
-                {entry.name: LastAccess(at=at, by=by, in_flight=entry.in_flight) for entry in batch}
+                {
+                    entry.name: LastAccess(at=at, by=by, in_flight=count, tunnels=entry.tunnels)
+                    for entry, count in in_use.items()
+                }
             )
         except GogetaError as error:
             self._tally.access_failures += 1
@@ -91,7 +99,7 @@ class Activity:
             return
         self._tally.access_writes += len(batch)
         for entry in batch:
-            entry.written_at = now
-            if entry.in_flight:
+            entry.written_at, entry.written_in_use = now, in_use[entry]
+            if entry.in_use:
                 # Still in use: it is due again after its interval, whether or not anything else happens.
                 self._touched.add(entry)

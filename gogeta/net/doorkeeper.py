@@ -17,6 +17,7 @@ from gogeta.core.unwoken import asleep_answer, too_many_wakes
 from gogeta.core.visitor_address import visitors_address
 from gogeta.core.wakes_by_address import WakesByAddress
 from gogeta.domain.bots import known_bots
+from gogeta.domain.lifecycle import Desired
 from gogeta.domain.wake_budget import milliseconds_to_wait
 from gogeta.kit.clock import wall_ms
 
@@ -81,6 +82,9 @@ class Doorkeeper:
             return self._answer(exchange, page, unwoken.why, Reason.ASLEEP)
         if entry.waking is not None and not entry.waking.done():
             # Somebody's wake is under way: this one adds none.
+            return False
+        if entry.record.desired.state is Desired.STARTED:
+            # It was given up: one more try is no wake, and how often there is one is passivator's to say.
             return False
         if wait := milliseconds_to_wait(entry.record.desired.recent_wakes, wall_ms(), self.per_hour(entry)):
             return self._too_many(exchange, Why.TENANT_BUDGET, Reason.TENANT_WAKES, wait)

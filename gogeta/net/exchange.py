@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from gogeta.core.access_record import Ending
-from gogeta.core.pages import Page, error_page, problem
+from gogeta.core.pages import Page, error_page, grpc_refusal, grpc_type, problem
 from gogeta.core.refusal import Reason
 from gogeta.core.request import RequestHead
 from gogeta.net.reading import Hold
 
 if TYPE_CHECKING:
+    from gogeta.core.progress import Again
     from gogeta.core.response import ResponseHead
     from gogeta.net.downstream import DownstreamConnection
     from gogeta.net.fleet import Entry
@@ -231,10 +232,26 @@ class Exchange:
         else:
             self.refuse(reason)
 
-    def refuse(self, reason: Reason) -> None:
-        """Answer with an error of our own."""
-        accepts_html = b"text/html" in self.head.field(b"accept")
-        page = (error_page if accepts_html else problem)(reason, self.request_id.decode())
+    def refuse(self, reason: Reason, *, again: Again | None = None, retry_after: int | None = None) -> None:
+        """Answer with an error of our own: a page, a problem, or what a gRPC-style caller understands.
+
+        ``again`` and ``retry_after`` tell when asking again makes sense, where more is known than the reason says.
+        """
+        head, request_id = self.head, self.request_id.decode()
+        if (grpc := grpc_type(head.field(b"content-type"))) is not None:
+            page = grpc_refusal(grpc, reason, request_id, again=again, retry_after=retry_after)
+        elif head.reads_pages(self.method):
+            page = error_page(
+                reason,
+                request_id,
+                theme=self.downstream.proxy.theming.theme,
+                again=again,
+                retry_after=retry_after,
+                refresh=self.method == b"GET",
+                framed=head.framed,
+            )
+        else:
+            page = problem(reason, request_id, again=again, retry_after=retry_after)
         self.reply(page, reason)
 
     def reply(self, page: Page, reason: Reason) -> None:

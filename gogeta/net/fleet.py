@@ -21,6 +21,7 @@ from gogeta.domain.upstreams import Upstream
 if TYPE_CHECKING:
     import asyncio
 
+    from gogeta.net.awaiting import Awaited
     from gogeta.net.exchange import Exchange
     from gogeta.net.upstream import UpstreamConnection
 
@@ -33,6 +34,7 @@ class Entry:
     __slots__ = (
         "_defaults",
         "_https_for_all",
+        "awaited",
         "bounds",
         "endpoints",
         "held",
@@ -42,11 +44,14 @@ class Entry:
         "meeting",
         "name",
         "pools",
+        "quiet",
         "record",
         "suspected_at",
+        "tunnels",
         "turn",
         "waking",
         "written_at",
+        "written_in_use",
     )
 
     def __init__(self, record: TenantRecord, defaults: Bounds, *, https_only: bool = False) -> None:
@@ -56,6 +61,8 @@ class Entry:
         """
         self.name: TenantName = record.tenant.name
         self._defaults = defaults
+        self.awaited: Awaited | None = None
+        """The wake that was asked for here, until the first byte of its answer."""
         self._bind(record.tenant)
         self.pools: list[tuple[Upstream, Pool[UpstreamConnection]]] = []
         """Each endpoint of this instance with its idle connections."""
@@ -63,10 +70,16 @@ class Entry:
         """Requests that wait, in their order of arrival."""
         self.in_flight = 0
         """Requests and tunnels between here and the tenant, held ones included."""
+        self.tunnels = 0
+        """How many of them are tunnels."""
+        self.quiet = 0
+        """Tunnels among those in flight that are no use any more (``quiet.py``)."""
         self.turn = 0
         self.waking: asyncio.Task[None] | None = None
         self.written_at = float("-inf")
         """Loop time at which its last access was last written."""
+        self.written_in_use = 0
+        """What was in use by that."""
         self.suspected_at = float("-inf")
         self.record = record
         self.meeting: Meeting = record.meeting
@@ -79,6 +92,11 @@ class Entry:
     def __repr__(self) -> str:
         """One line for logs and tests."""
         return f"<Entry {self.name}: {self.meeting}, {self.in_flight} in flight, {len(self.held)} held>"
+
+    @property
+    def in_use(self) -> int:
+        """What keeps the tenant awake: all in flight but quiet tunnels."""
+        return self.in_flight - self.quiet
 
     def update(self, record: TenantRecord) -> list[UpstreamConnection]:
         """Take a newer record; the idle connections to close because they belong to what was before."""
@@ -95,9 +113,14 @@ class Entry:
         self.https_only = self._https_for_all or record.tenant.https_only
         return [] if same else self.retire()
 
+    def await_byte(self, awaited: Awaited | None) -> None:
+        """From now on the first exchange that is forwarded is looked for; None: it was found, or is not wanted."""
+        self.awaited = awaited
+        self._bind(self.record.tenant)
+
     def _bind(self, tenant: Tenant) -> None:
         self.bounds = bounds = bounds_of(tenant, self._defaults)
-        self.limited = bool(bounds.body or bounds.exchange or not bounds.idle)
+        self.limited = bool(bounds.body or bounds.exchange or not bounds.idle or self.awaited)
         """Whether its exchanges have to be looked at one by one."""
 
     def retire(self) -> list[UpstreamConnection]:

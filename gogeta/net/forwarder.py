@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import logging
 import os
+import re
 from collections.abc import Iterator
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Final, assert_never
@@ -21,21 +22,27 @@ from gogeta.core.field_lines import FieldLines
 from gogeta.core.fields import REQUEST_KINDS, RESPONSE_KINDS
 from gogeta.core.limits import Bounds, too_large
 from gogeta.core.memory import Memory
-from gogeta.core.pages import starting_page
+from gogeta.core.pages import REFRESH_SECONDS, SLOW_REFRESH_SECONDS, starting_page
+from gogeta.core.progress import Again, again
 from gogeta.core.refusal import Reason
 from gogeta.core.secure_only import HTTPS_PORT, to_https
 from gogeta.core.via import via_fields
-from gogeta.domain.lifecycle import Cause, Meeting
+from gogeta.domain.lifecycle import Cause, Desired, Meeting
 from gogeta.kit.clock import exact, wall_ms
 from gogeta.kit.tasks import Tasks
 from gogeta.net.activity import Activity
+from gogeta.net.awaiting import Awaiting
 from gogeta.net.dialing import Dialer
 from gogeta.net.doorkeeper import Doorkeeper
 from gogeta.net.fleet import Entry, Fleet
 from gogeta.net.noting import note_exchange, note_refusal
 from gogeta.net.overdue import Overdue
+from gogeta.net.progress_streams import ProgressStreams
+from gogeta.net.quiet import QuietTunnels
 from gogeta.net.tally import Tally
+from gogeta.net.theming import Theming
 from gogeta.net.waker import Waker
+from gogeta.net.yielding import Yielding
 
 if TYPE_CHECKING:
     from gogeta.core import pages
@@ -64,6 +71,7 @@ _SWEPT_AT_ONCE: Final = 1000
 _SWEEPS_FOR_ALL: Final = 4
 _ENDINGS: Final = tuple(b"%03x" % number for number in range(4096))
 """Of request ids."""
+_PORT: Final = re.compile(r":[0-9]*$")
 _CONNECT_PAUSES: Final = (0.01, 0.03, 0.06, 0.1, 0.2, 0.3)
 _FORWARD: Final = Meeting.FORWARD
 """Looking up a member of an enumeration is dear."""
@@ -76,6 +84,7 @@ class Proxy:
         "_unlooked",
         "access_log",
         "activity",
+        "awaiting",
         "body_timeout",
         "census",
         "clock",
@@ -93,6 +102,8 @@ class Proxy:
         "max_header_bytes",
         "now",
         "overdue",
+        "progress",
+        "quiet",
         "registry",
         "request_fields",
         "request_heads",
@@ -102,10 +113,12 @@ class Proxy:
         "settings",
         "tally",
         "tasks",
+        "theming",
         "touched",
         "upstreams",
         "via",
         "waker",
+        "yielding",
     )
 
     def __init__(
@@ -115,8 +128,11 @@ class Proxy:
         forbidden: Forbidden,
         tasks: Tasks,
         access_log: AccessLog | None = None,
+        theming: Theming | None = None,
     ) -> None:
         """``tasks`` is where background work runs; ``forbidden``: addresses that no upstream may have.
+
+        ``theming``: how pages look; as they come when not given.
 
         ``access_log`` is where exchanges are noted, if anywhere; it is started and closed by whoever made it.
         """
@@ -133,8 +149,11 @@ class Proxy:
         self.fleet = Fleet(bounds, https_only=settings.https_redirect)
         self.fleet.on_change = self.changed
         self.waker = Waker(self, registry)
+        self.awaiting = Awaiting(self, registry)
         self.doorkeeper = Doorkeeper(self, settings)
         self.activity = Activity(self.fleet, registry, self.tally, settings.access_interval)
+        self.yielding = Yielding()
+        self.quiet = QuietTunnels(self)
         self.touched = self.activity.touched
         self.request_fields = FieldLines(REQUEST_KINDS)
         self.response_fields = FieldLines(RESPONSE_KINDS)
@@ -147,6 +166,8 @@ class Proxy:
         self.dialer = Dialer(self, forbidden)
         self.access_log = access_log
         self.overdue = Overdue(settings)
+        self.theming = theming or Theming(None)
+        self.progress = ProgressStreams(self)
         self.census = Census(settings.max_connections_per_address, settings.trusted_proxies)
         self.connections: set[DownstreamConnection] = set()
         self._unlooked: list[DownstreamConnection] = []
@@ -201,6 +222,9 @@ class Proxy:
         entry = self.fleet.by_host.get(head.host) or self._find(exchange)
         if entry is None or (entry.https_only and self._redirect(exchange)):
             return
+        awake = entry.meeting is _FORWARD
+        if not awake and self.progress.takes(exchange, entry):
+            return
         exchange.entry = entry
         entry.in_flight += 1
         if entry not in self.touched:
@@ -217,7 +241,7 @@ class Proxy:
                 # RFC 9112 section 9.6: who will not use the connection again says so.
                 forwarding += b"Connection: close\r\n"
         exchange.serialised = head.serialise(exchange.method, exchange.target, forwarding, exchange.request_id)
-        if entry.meeting is _FORWARD:
+        if awake:
             self.forward(exchange, entry)
         else:
             self.admit(exchange)
@@ -241,6 +265,8 @@ class Proxy:
     def _bound(self, exchange: Exchange, entry: Entry) -> bool:
         """Put the tenant's limits on an exchange; False when it is refused by one."""
         bounds = entry.bounds
+        if entry.awaited is not None and entry.meeting is Meeting.FORWARD:
+            self.awaiting.forwarded(entry, exchange)
         if bounds.body:
             if too_large(exchange.head.length, exchange.received, bounds.body):
                 exchange.refuse(Reason.BODY_TOO_LARGE)
@@ -283,6 +309,8 @@ class Proxy:
         match decision:
             case Forward():
                 exchange.forwarded_at = now
+                if entry.awaited is not None:
+                    self.awaiting.forwarded(entry, exchange)
                 if exchange.held_since != exchange.began or timer is not None:
                     self.tally.hold_seconds.add(now - exchange.began)
                 self.forward(exchange, entry)
@@ -290,16 +318,42 @@ class Proxy:
                 self._hold(exchange, entry, seconds, wake=wake)
             case Page(wake):
                 if wake:
+                    self.awaiting.asks(entry, exchange)
                     self.waker.wake(entry, Cause.REQUEST, exchange)
-                exchange.reply(
-                    starting_page(exchange.head.host.decode("ascii", "replace"), exchange.request_id.decode()),
-                    Reason.WAKING,
-                )
+                self._show_start(exchange, entry)
             case Refuse(reason):
-                unreachable = reason is Reason.WAKE_TIMEOUT and self.waker.unreachable(entry)
-                exchange.refuse(Reason.REGISTRY if unreachable else reason)
+                self._refuse(exchange, entry, reason)
             case _:
                 assert_never(decision)
+
+    def _show_start(self, exchange: Exchange, entry: Entry) -> None:
+        """Answer a person with the starting page."""
+        policy, head = entry.record.tenant.wake, exchange.head
+        held = policy.mode == "auto" and policy.hold >= REFRESH_SECONDS / 2
+        page = starting_page(
+            _PORT.sub("", head.host.decode("ascii", "replace")),
+            exchange.request_id.decode(),
+            self.progress.of(entry),
+            theme=self.theming.theme,
+            refresh=REFRESH_SECONDS if held else SLOW_REFRESH_SECONDS,
+            framed=head.framed,
+        )
+        exchange.reply(page, Reason.WAKING)
+
+    def _refuse(self, exchange: Exchange, entry: Entry, reason: Reason) -> None:
+        """Refuse what met a tenant that is not up, and say when asking again makes sense."""
+        if reason is Reason.WAKE_TIMEOUT and self.waker.unreachable(entry):
+            exchange.refuse(Reason.REGISTRY)
+        elif reason is Reason.FAILED:
+            exchange.refuse(reason, again=self.tried_again(entry))
+        elif reason in (Reason.WAKE_TIMEOUT, Reason.HELD):
+            exchange.refuse(reason, retry_after=self.progress.of(entry).retry_after)
+        else:
+            exchange.refuse(reason)
+
+    def tried_again(self, entry: Entry) -> Again:
+        """Whether and when a tenant that could not be started is tried again."""
+        return again(entry.record.observed.reason, wall_ms())
 
     def _admit_and_send(self, exchange: Exchange) -> None:
         """Decide from outside the visitor's parser, which would send by itself what it has fed."""
@@ -308,13 +362,14 @@ class Proxy:
 
     def _hold(self, exchange: Exchange, entry: Entry, seconds: float, *, wake: bool) -> None:
         if self.tally.held >= self.settings.max_held or len(entry.held) >= self.settings.max_held_per_tenant:
-            exchange.refuse(Reason.HELD)
+            self._refuse(exchange, entry, Reason.HELD)
             return
         self.tally.held += 1
         self.tally.holds += 1
         loop = asyncio.get_running_loop()
         entry.held[exchange] = loop.call_later(seconds, self._admit_and_send, exchange)
         if wake:
+            self.awaiting.asks(entry, exchange)
             self.waker.wake(entry, Cause.REQUEST, exchange)
 
     def forward(self, exchange: Exchange, entry: Entry) -> None:
@@ -423,7 +478,7 @@ class Proxy:
         if exchange.status:
             tally.answers[exchange.status // 100] += 1
             if exchange.first_byte_at or exchange.forwarded_at:
-                first = exchange.first_byte_at or now
+                first = exchange.first_byte_at = exchange.first_byte_at or now
                 tally.first_byte_seconds.add(first - exchange.began)
                 tally.request_seconds.add(now - exchange.began)
                 if exchange.attempts:
@@ -442,9 +497,23 @@ class Proxy:
             if entry.held and (timer := entry.held.pop(exchange, None)) is not None:
                 timer.cancel()
                 tally.held -= 1
+        else:
+            self.progress.ended(exchange)
+
+    def tunnel_begun(self, exchange: Exchange) -> None:
+        """The tenant has switched protocols."""
+        self.tally.upgrades += 1
+        if exchange.forwarded_at:
+            exchange.first_byte_at = self.clock()
+        if (entry := exchange.entry) is not None:
+            entry.tunnels += 1
+            self._note_use(exchange, entry)
 
     def tunnel_ended(self, exchange: Exchange) -> None:
         """An upgraded connection is over."""
+        if exchange.entry is not None:
+            exchange.entry.tunnels -= 1
+        self.quiet.ended(exchange)
         if not exchange.ended:
             exchange.ended = True
             exchange.status = 0
@@ -463,12 +532,17 @@ class Proxy:
 
     def changed(self, entry: Entry) -> None:
         """A tenant's record changed, or a wake of it came to nothing: decide again for everybody who waits for it."""
-        if entry.in_flight > len(entry.held) and entry.meeting is Meeting.WAKE:
-            # In use means in use: what is in flight here takes the passivation back before anything is stopped.
+        desired = entry.record.desired
+        passivated = entry.meeting is Meeting.WAKE and desired.state is Desired.PASSIVATED
+        if passivated and desired.cause is not Cause.SLEEP and entry.in_use > len(entry.held):
+            # In use means in use: what is in flight here takes the passivation back before anything is stopped. An
+            # operator's sleep waits for it instead.
             self.tally.taken_back += 1
             self.waker.wake(entry, Cause.IN_USE)
         for exchange in tuple(entry.held):
             self._admit_and_send(exchange)
+        self.yielding.noted(entry)
+        self.progress.changed(entry)
 
     def sweep(self) -> None:
         """Once in a while: move the clock, end what is past its deadline."""
@@ -479,6 +553,7 @@ class Proxy:
             if connection in self.connections:
                 connection.expired()
         self.overdue.sweep(now)
+        self.quiet.sweep()
 
     def _to_look_at(self) -> list[DownstreamConnection]:
         """The connections whose deadlines are compared in this sweep: all, or of many a part, so that none is left out.

@@ -187,6 +187,7 @@ class Server:
         proxy.draining = True
         for connection in proxy.connections:
             connection.prepare_end()
+        proxy.progress.close()
         for door in self.doors:
             await door.close(proxy)
         loop = asyncio.get_running_loop()

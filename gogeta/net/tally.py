@@ -69,6 +69,12 @@ class Tally:
     """Wakes asked of the registry, by result: ``asked``, ``joined``, ``refused``, ``over-budget``, ``unavailable``."""
     unwoken: Counter[str] = field(default_factory=Counter)
     """Requests to sleeping tenants that were answered without a wake, by why."""
+    wake_seconds: Histogram = field(default_factory=Histogram)
+    """From the request that asked for a wake to the first byte of the tenant's own answer."""
+    wake_reports_dropped: int = 0
+    """Reports of wakes that could not be kept until the registry took them."""
+    progress_streams: int = 0
+    """Streams of progress that starting pages have opened so far."""
     taken_back: int = 0
     """Passivations that were taken back because the tenant was in use here."""
     access_writes: int = 0

@@ -49,7 +49,7 @@ class UpstreamConnection(ResponseParsing):
         self.address = ""
         """Where it leads, as the access log shows it."""
         self.silent = True
-        """Whether not a byte has come for the present exchange."""
+        """Whether not a byte has come for the present exchange; an answer that comes whole is not even noted."""
         self._closing = False
         self._tunnel: Tunnel | None = None
 
@@ -184,7 +184,7 @@ class UpstreamConnection(ResponseParsing):
         self.exchange = None
         exchange.upstream = None
         proxy = self.proxy
-        proxy.tally.upgrades += 1
+        proxy.tunnel_begun(exchange)
         tunnel = Tunnel(
             downstream.transport,
             self.transport,
@@ -193,6 +193,7 @@ class UpstreamConnection(ResponseParsing):
             websocket=exchange.head.upgrade.lower() == b"websocket",
         )
         self._tunnel = tunnel
+        proxy.quiet.opened(exchange)
         self.reading.release(Hold.PEER)
         if rest:
             tunnel.forward(self.transport, rest)

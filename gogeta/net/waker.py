@@ -86,11 +86,15 @@ class Waker:
             # Refused: somebody else's wish is on its way to us.
             revision = entry.record.desired_revision + 1 if change is None else change.revision
             changed, woken = change is not None, False
+            self._proxy.awaiting.written(entry, change)
         else:
+            asker = entry.awaited.request_id if entry.awaited is not None and cause is Cause.REQUEST else ""
+            per_hour = self._proxy.doorkeeper.per_hour(entry)
             done = await self._registry.change_desired(
-                entry.name, cause, known=entry.record, per_hour=self._proxy.doorkeeper.per_hour(entry)
+                entry.name, cause, known=entry.record, per_hour=per_hour, request_id=asker
             )
             revision, changed, woken = done.revision, done.changed, done.changed
+            self._proxy.awaiting.written(entry, done if done.changed and asker else None)
         self._asking.discard(entry.name)
         self._unreachable.discard(entry.name)
         self._proxy.tally.wakes["asked" if changed else "joined"] += 1

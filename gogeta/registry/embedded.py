@@ -129,13 +129,13 @@ class _Watcher:
 class EmbeddedStore:
     """The store's contract (``store.Store``) on a file. Use it on one event loop."""
 
-    def __init__(self, path: str, *, timeout: float = 3.0, history: int = HISTORY) -> None:
+    def __init__(self, path: str, *, timeout: float = 3.0, history: int = HISTORY, read_only: bool = False) -> None:
         """Open or make the file; see ``EmbeddedFile`` for what it raises.
 
         ``timeout`` seconds is the longest wait for another process that writes; ``history`` is how many changes are
-        kept for watches that were away.
+        kept for watches that were away. ``read_only``: see ``EmbeddedFile``.
         """
-        self._file = EmbeddedFile(path, timeout=timeout, history=history)
+        self._file = EmbeddedFile(path, timeout=timeout, history=history, read_only=read_only)
         self._worker = _Worker(self._file)
         # One wait for the lock, and as much again for what is queued before us.
         self._limit = 2 * timeout

@@ -104,23 +104,35 @@ def machine_seconds() -> float:
 class EmbeddedFile:
     """One open database file. Not for two threads at once; any number of processes may have it open."""
 
-    def __init__(self, path: str, *, timeout: float = 3.0, history: int = HISTORY) -> None:
+    def __init__(self, path: str, *, timeout: float = 3.0, history: int = HISTORY, read_only: bool = False) -> None:
         """Open the file, or make it (mode 0600).
 
-        Waits at most ``timeout`` seconds for others. Raises RegistryRefusedError when it cannot be opened, is no
-        database of ours or a newer gogeta's; RegistryUnavailableError when others keep it locked.
+        ``read_only``: SQLite itself refuses every write of this process, nothing is made, and leases that have ended
+        are left for others to remove. Waits at most ``timeout`` seconds for others. Raises RegistryRefusedError when it
+        cannot be opened, is no database of ours or a newer gogeta's; RegistryUnavailableError when others keep it
+        locked.
         """
         self.path = path
         self._history = history
         self._boot = boot_id()
-        with contextlib.suppress(FileExistsError, OSError):
-            # SQLite gives its side files the mode of this one. What else is wrong with the path it will say itself.
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        self._read_only = read_only
+        if read_only:
+            if not Path(path).exists():
+                raise RegistryRefusedError(
+                    f"there is no registry file {path}", hint="`gogeta up` makes one; name it with --registry"
+                )
+        else:
+            with contextlib.suppress(FileExistsError, OSError):
+                # SQLite gives its side files the mode of this one. What else is wrong with the path it says itself.
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         with self._told("be opened"):
             self._connection = sqlite3.connect(path, timeout=timeout, isolation_level=None, check_same_thread=False)
         try:
             with self._told("be opened"):
-                self._prepare(timeout)
+                if read_only:
+                    self._prepare_reading()
+                else:
+                    self._prepare(timeout)
         except BaseException:
             self._connection.close()
             raise
@@ -149,6 +161,11 @@ class EmbeddedFile:
             if not self._check_ours():
                 for statement in _SCHEMA:
                     self._connection.execute(statement)
+
+    def _prepare_reading(self) -> None:
+        self._connection.execute("PRAGMA query_only = ON")
+        if not self._check_ours():
+            raise RegistryRefusedError(f"{self.path} is no registry yet", hint="`gogeta up` makes one")
 
     def _use_wal(self, timeout: float) -> str:
         deadline = time.monotonic() + timeout
@@ -331,6 +348,8 @@ class EmbeddedFile:
             self._end_lapsed()
 
     def _end_lapsed(self) -> None:
+        if self._read_only:
+            return
         lapsed = f"SELECT id FROM leases WHERE {_LAPSED} LIMIT 100"  # noqa: S608 - a constant
         if not self._connection.execute(lapsed, self._now()).fetchall():
             return

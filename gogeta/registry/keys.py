@@ -22,6 +22,12 @@ LEADERS: Final = ROOT + "leaders/"
 """One key for each group of passivators, under the lease of the one that acts for it."""
 SUSPECTS: Final = ROOT + "suspects/"
 """Hints from proxies that a tenant does not answer; passivator looks at it at once and deletes the key."""
+TIMELINE: Final = ROOT + "timeline/"
+"""What happened to each tenant lately: written by the passivator that runs it, watched by nobody."""
+WAKES: Final = ROOT + "wakes/"
+"""What the proxy that asked for a tenant's last wake saw of it: written by that proxy, once a wake."""
+VETOES: Final = ROOT + "vetoes/"
+"""Why passivator keeps a tenant awake whose idle timeout is over; for whoever explains it."""
 GENERATION: Final = ROOT + "generation"
 """Written with every change of declarations and compared before it: two applies at once cannot both claim a host."""
 
@@ -46,9 +52,24 @@ def access_key(name: str) -> str:
     return ACCESS + name
 
 
+def veto_key(name: str) -> str:
+    """The key of what keeps it awake beyond its idle timeout."""
+    return VETOES + name
+
+
 def suspect_key(name: str) -> str:
     """The key of a hint that it does not answer."""
     return SUSPECTS + name
+
+
+def timeline_key(name: str) -> str:
+    """The key of what happened to it lately."""
+    return TIMELINE + name
+
+
+def wake_key(name: str) -> str:
+    """The key of its last wake's report."""
+    return WAKES + name
 
 
 def member_key(kind: str, member: str) -> str:

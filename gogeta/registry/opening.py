@@ -7,10 +7,18 @@ from pathlib import Path
 
 from gogeta.domain.errors import InvalidInputError, Problem
 from gogeta.registry.embedded import EmbeddedStore
+from gogeta.registry.readonly import ReadOnlyStore
 from gogeta.registry.store import Store
 from gogeta.settings import RegistrySettings
 
 _MAX_PASSWORD_BYTES = 4096
+
+
+def open_to_read(settings: RegistrySettings) -> Store:
+    """The same store for one who only looks: whatever is built on it, nothing is written."""
+    if settings.registry.scheme == "embedded":
+        return ReadOnlyStore(_open_embedded(settings, read_only=True))
+    return ReadOnlyStore(open_store(settings))
 
 
 def open_store(settings: RegistrySettings) -> Store:
@@ -34,13 +42,13 @@ def open_store(settings: RegistrySettings) -> Store:
     )
 
 
-def _open_embedded(settings: RegistrySettings) -> EmbeddedStore:
+def _open_embedded(settings: RegistrySettings, *, read_only: bool = False) -> EmbeddedStore:
     path = Path(settings.registry.path)
     if not path.parent.is_dir():
         raise _refused("registry", f"the folder {path.parent} does not exist", hint=f"make it: mkdir -p {path.parent}")
     if path.is_dir():
         raise _refused("registry", f"{path} is a folder", hint=f"name a file in it: embedded:{path}/gogeta.db")
-    return EmbeddedStore(str(path), timeout=settings.registry_timeout)
+    return EmbeddedStore(str(path), timeout=settings.registry_timeout, read_only=read_only)
 
 
 def _tls(settings: RegistrySettings) -> ssl.SSLContext | None:

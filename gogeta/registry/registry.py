@@ -6,7 +6,10 @@ Every write to the registry goes through here, so this file is the list of all w
 - desired state: ``change_desired`` (wakers, operators) and ``passivate`` (the idle policy), by compare-and-set;
 - observed state: ``observe`` and ``forget``, by passivator alone;
 - last access: ``record_accesses``, by proxies alone;
+- timelines: ``write_timelines``, by the passivator that runs the tenant, by compare-and-set;
+- reports of wakes: ``report_wakes``, by the proxy that asked for the wake;
 - hints that a tenant does not answer: ``suspect`` by proxies, ``clear_suspect`` by passivator;
+- vetoes, for those who explain: ``note_vetoes``, by passivator alone;
 - members: ``announce``, each process its own key, under a lease;
 - leaders: ``lead.stand``, passivators alone, one key for each group, under a lease (``lead.py``).
 
@@ -20,7 +23,7 @@ import difflib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVar
 
 from gogeta.domain.errors import InvalidInputError, TransitionRefusedError, UnknownTenantError, WakeBudgetError
 from gogeta.domain.lifecycle import Cause, Desired, next_desired
@@ -36,9 +39,11 @@ from gogeta.domain.state import (
     TenantRecord,
 )
 from gogeta.domain.tenant import Tenant, TenantName, find_conflict
+from gogeta.domain.timeline import EMPTY, Timeline, WakeReport
 from gogeta.domain.wake_budget import History, milliseconds_to_wait, with_wake, within_the_hour
+from gogeta.domain.wakefulness import AwakeReason, Vetoes
 from gogeta.kit.backoff import Backoff
-from gogeta.kit.clock import wall_ms
+from gogeta.kit.clock import monotonic, wall_ms
 from gogeta.kit.tasks import first_of
 from gogeta.registry import keys
 from gogeta.registry.codec import decode, encode
@@ -49,16 +54,22 @@ from gogeta.registry.store import (
     Delete,
     Entry,
     Guard,
+    Listing,
     Put,
     RegistryError,
+    RegistryRefusedError,
     RegistryUnavailableError,
     Store,
 )
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _ATTEMPTS: Final = 16
 """Most rounds of a compare-and-set against other writers before giving up: more means that something is wrong."""
+MAX_TIMELINES: Final = 32
+"""Most timelines in one commit: with each at its largest it is still far from the limit."""
 _KEY_BYTES: Final = 256
 """What a key takes in a commit, at the most, and the generation's part."""
 _BY_OPERATOR: Final = frozenset({Cause.START, Cause.STOP, Cause.SLEEP})
@@ -101,6 +112,20 @@ class Registry:
         records = (await self.load()).by_name
         found = records.get(TenantName(name))
         return found if found is not None else _unknown(name, records)
+
+    async def look_up(self, name: str) -> tuple[TenantRecord, dict[str, str]]:
+        """One tenant without reading all, its keys each as of now; and which of them cannot be read, and why.
+
+        For those who only tell of it. Raises UnknownTenantError, with the nearest name.
+        """
+        entries = await asyncio.gather(
+            *(self.store.get(key) for key in (keys.tenant_key(name), keys.desired_key(name), keys.observed_key(name)))
+        )
+        found = tuple(entry for entry in entries if entry is not None)
+        records = Records()
+        records.reset(Listing(max((entry.revision for entry in found), default=1), found))
+        record = records.by_name.get(TenantName(name))
+        return (record if record is not None else await self.record(name)), records.quarantine
 
     async def apply(self, tenants: Sequence[Tenant]) -> Applied:
         """Create or change tenants; those not named stay as they are.
@@ -195,6 +220,9 @@ class Registry:
                         Delete(keys.tenant_key(name)),
                         Delete(keys.desired_key(name)),
                         Delete(keys.access_key(name)),
+                        Delete(keys.timeline_key(name)),
+                        Delete(keys.wake_key(name)),
+                        Delete(keys.veto_key(name)),
                         Put(keys.GENERATION, self.by.encode()),
                     ],
                     [
@@ -212,6 +240,29 @@ class Registry:
                 return
         raise RegistryError("others kept changing tenants at the same time", hint="try again in a moment")
 
+    async def destroy(self, name: str, tenant_revision: int, judged: Judgement) -> bool:
+        """Remove a tenant that nobody used, as ``remove`` does, if nothing it was judged by has changed; else False.
+
+        Raises RegistryUnavailableError: then it may have happened. Judged anew, it is found gone or is removed.
+        """
+        generation = await self.store.get(keys.GENERATION)
+        result = await self.store.commit(
+            [
+                Delete(keys.tenant_key(name)),
+                Delete(keys.desired_key(name)),
+                Delete(keys.access_key(name)),
+                Delete(keys.veto_key(name)),
+                Put(keys.GENERATION, self.by.encode()),
+            ],
+            [
+                Guard(keys.GENERATION, generation.revision if generation else 0),
+                Guard(keys.tenant_key(name), tenant_revision),
+                Guard(keys.desired_key(name), judged.desired_revision),
+                Guard(keys.access_key(name), judged.access_revision),
+            ],
+        )
+        return result.happened
+
     async def change_desired(
         self,
         name: str,
@@ -220,14 +271,15 @@ class Registry:
         known: TenantRecord | None = None,
         renew: bool = False,
         per_hour: int = 0,
+        request_id: str = "",
     ) -> DesiredChange:
         """Change what a tenant should be, for ``cause``, by compare-and-set; only one of many callers changes it.
 
         ``known`` is the caller's own view: when it is still true, one round trip is enough. ``renew``: write it also
         where it is that already, as a new wish: a failed start is then tried again at once. ``per_hour``: most wakes by
-        visitors in any hour (0: no limit); those by operators, and passivations taken back, are not counted. Raises
-        UnknownTenantError; TransitionRefusedError when the table does not allow it (e.g. waking what an operator
-        stopped); WakeBudgetError when it was woken often enough.
+        visitors in any hour (0: no limit); those by operators, and passivations taken back, are not counted.
+        ``request_id``: the request that asks, for people. Raises UnknownTenantError; TransitionRefusedError when the
+        table does not allow it (e.g. waking what an operator stopped); WakeBudgetError when it was woken often enough.
         """
         tenant_revision, current, revision = (
             (known.revision, known.desired, known.desired_revision)
@@ -258,6 +310,7 @@ class Registry:
                     since=now,
                     wakes=wakes,
                     recent_wakes=carried(current.recent_wakes, now),
+                    request_id=request_id,
                 )
                 try:
                     result = await self.store.commit(
@@ -414,6 +467,9 @@ class Registry:
                 Delete(keys.observed_key(name)),
                 Delete(keys.access_key(name)),
                 Delete(keys.suspect_key(name)),
+                Delete(keys.timeline_key(name)),
+                Delete(keys.wake_key(name)),
+                Delete(keys.veto_key(name)),
             ],
             [Guard(keys.tenant_key(name), 0)],
         )
@@ -426,6 +482,41 @@ class Registry:
                 [Put(keys.access_key(name), encode(access)) for name, access in items[start : start + MAX_OPERATIONS]]
             )
 
+    async def report_wakes(self, reports: Mapping[str, WakeReport]) -> None:
+        """Write what was seen of wakes that were asked for here, many to a commit; the latest wake's report stays."""
+        items = list(reports.items())
+        for start in range(0, len(items), MAX_OPERATIONS):
+            await self.store.commit(
+                [Put(keys.wake_key(name), encode(report)) for name, report in items[start : start + MAX_OPERATIONS]]
+            )
+
+    async def wake_report(self, name: str) -> WakeReport | None:
+        """What the asking proxy saw of the last wake; None where nothing (readable) is reported."""
+        entry = await self.store.get(keys.wake_key(name))
+        return _passed_over(WakeReport, entry)
+
+    async def timeline(self, name: str) -> tuple[Timeline, int]:
+        """What happened to a tenant lately, and the key's revision; what cannot be read counts as nothing."""
+        entry = await self.store.get(keys.timeline_key(name))
+        return _passed_over(Timeline, entry) or EMPTY, entry.revision if entry is not None else 0
+
+    async def write_timelines(self, timelines: Mapping[str, tuple[Timeline, int]]) -> int | None:
+        """Write timelines, each over the revision that it grew from; their new revision.
+
+        None when another one is there for any of them: then nothing is written. At most MAX_TIMELINES at once.
+        """
+        result = await self.store.commit(
+            [Put(keys.timeline_key(name), encode(timeline)) for name, (timeline, _) in timelines.items()],
+            [Guard(keys.timeline_key(name), revision) for name, (_, revision) in timelines.items()],
+        )
+        return result.revision if result.happened else None
+
+    async def forget_timelines(self, names: Iterable[str]) -> None:
+        """Remove the timelines and reports of tenants that are gone; at most MAX_TIMELINES at once."""
+        await self.store.commit(
+            [Delete(key) for name in names for key in (keys.timeline_key(name), keys.wake_key(name))]
+        )
+
     async def access(self, name: str) -> tuple[LastAccess | None, int]:
         """A tenant's last access and its revision (0 when there is none); None too for what cannot be read."""
         entry = await self.store.get(keys.access_key(name))
@@ -436,6 +527,23 @@ class Registry:
         except InvalidInputError as error:
             logger.warning("passed over %s", error)
             return None, entry.revision
+
+    async def note_vetoes(self, name: str, reasons: tuple[AwakeReason, ...]) -> None:
+        """Write what keeps a tenant awake beyond its idle timeout; without reasons the key goes. The latest counts."""
+        key = keys.veto_key(name)
+        vetoes = Vetoes(reasons=reasons, at=wall_ms(), by=self.by)
+        await self.store.commit([Put(key, encode(vetoes)) if reasons else Delete(key)])
+
+    async def vetoes(self, name: str) -> Vetoes:
+        """What keeps a tenant awake beyond its idle timeout, as passivator wrote last; what cannot be read is none."""
+        entry = await self.store.get(keys.veto_key(name))
+        if entry is None:
+            return Vetoes()
+        try:
+            return decode(Vetoes, entry.value, what=entry.key)
+        except InvalidInputError as error:
+            logger.warning("passed over %s", error)
+            return Vetoes()
 
     async def members(self) -> tuple[Member, ...]:
         """The live processes of ours. Unreadable ones are left out."""
@@ -450,32 +558,48 @@ class Registry:
 
         A function is asked for what to list each time, and at once when ``changed`` is set.
         """
-        backoff, changed, written = Backoff(), changed or asyncio.Event(), b""
+        backoff, changed = Backoff(), changed or asyncio.Event()
         lease: int | None = None
+        written, renew_at = b"", 0.0
         try:
             while True:
                 changed.clear()
                 now = member() if callable(member) else member
                 key, value = keys.member_key(now.kind, now.id), encode(now)
                 try:
-                    if lease is None or not await self.store.keep_alive(lease):
-                        lease = None
+                    if lease is not None and monotonic() >= renew_at:
+                        lease = lease if await self.store.keep_alive(lease) else None
+                        renew_at = monotonic() + ttl / 3
+                    if lease is None:
                         granted = await self.store.grant(ttl)
                         await self.store.commit([Put(key, value, granted)])
                         # Only now: a lease that no key hangs on would be prolonged for ever.
-                        lease, written = granted, value
+                        lease, written, renew_at = granted, value, monotonic() + ttl / 3
                     elif value != written:
                         await self.store.commit([Put(key, value, lease)])
                         written = value
                     backoff.reset()
-                    delay = ttl / 3
+                    delay = max(renew_at - monotonic(), 0.001)
                 except RegistryError as error:
                     logger.debug("cannot announce %s: %s", key, error)
+                    if isinstance(error, RegistryRefusedError):
+                        # The lease has ended: another one takes the key over.
+                        lease = None
                     delay = backoff.next()
                 await first_of(changed, timeout=delay)
         finally:
             if lease is not None:
                 await _quietly(self.store.revoke(lease))
+
+
+def _passed_over(kind: type[T], entry: Entry | None) -> T | None:
+    if entry is None:
+        return None
+    try:
+        return decode(kind, entry.value, what=entry.key)
+    except InvalidInputError as error:
+        logger.warning("passed over %s", error)
+        return None
 
 
 async def _quietly(work: object) -> None:

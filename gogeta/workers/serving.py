@@ -40,6 +40,10 @@ def run(settings: ServeSettings) -> int:
 
         # What cannot be served is said before anybody is started, or asked to make room.
         Certificates.of(settings)
+    if settings.pages:
+        from gogeta.net.theming import Theming  # noqa: PLC0415 - as below
+
+        Theming.of(settings)
     check_access_log(settings)
     plan = Plan.of(settings)
     if relaunch.part() == relaunch.SETTINGS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -12,6 +13,8 @@ from gogeta.admin.ending import announce_end
 from gogeta.kit import logs, notify, signals
 from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.tasks import Tasks, first_of
+from gogeta.kit.tenant_site import tenant_routes
+from gogeta.registry.explaining import explained, once, recounted
 from gogeta.settings import ADMIN, ServeSettings
 from gogeta.workers import relaunch
 from gogeta.workers.supervisor import Supervisor
@@ -46,6 +49,9 @@ class Supervising:
             metrics = CollectorRegistry()
             metrics.register(self.supervisor)
             site = AdminSite(self.supervisor.listeners[ADMIN].endpoint, metrics, "gogeta")
+            site.add_routes(
+                tenant_routes(partial(once, self.settings, explained), partial(once, self.settings, recounted))
+            )
             try:
                 await site.start(self.supervisor.listeners.copies(ADMIN))
                 self.supervisor.show_on(site)

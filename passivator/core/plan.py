@@ -16,6 +16,7 @@ from typing import Final
 
 from gogeta.domain.lifecycle import Desired, Event, Observed
 from gogeta.domain.state import ObservedState, Reason, ReasonCode
+from passivator.core.tiers import Depth
 from passivator.drivers.base import Runtime, Status
 
 STALE_PAUSE: Final = 0.5
@@ -62,6 +63,21 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Have the runtime freeze it. Only with the registry's word that it should still be asleep."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """It is paused and should run: have the runtime continue it, which takes no turn among starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The very start runs again that was ready before it was paused: it need not show that anew."""
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Something happened that only has to be recorded."""
 
@@ -86,7 +102,7 @@ class Nothing:
     """All is as it should be."""
 
 
-Action = Look | Start | AwaitReady | Stop | Note | Remove | Wait | Nothing
+Action = Look | Start | AwaitReady | Stop | Pause | Resume | Resumed | Note | Remove | Wait | Nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +117,9 @@ class View:
     fresh: bool = True
     """Whether our copy of the registry is current, as far as we know."""
     settled_at: float = 0.0
-    """Until then proxies may still take back a decision to sleep."""
+    """Until then proxies may still take back a decision to sleep, or have something in flight."""
+    depth: Depth = Depth.STOP
+    """How deep it sleeps, where it should be asleep."""
     retry_at: float = 0.0
     """After failed starts: no other one before this."""
     stop_retry_at: float = 0.0
@@ -133,21 +151,30 @@ def _towards_started(view: View, now: float) -> Action:
             if state is Observed.STARTED or (lost_in_start and view.runtime.instance in ("", view.attempt)):
                 return Note(Event.CRASHED, end_reason(view.runtime))
             return _start(view, now)
+        case Status.PAUSED if state is Observed.PAUSED and _same(view):
+            return Resume() if view.fresh else Wait(now + STALE_PAUSE)
         case Status.STOPPING | Status.PAUSED:
             return _start(view, now)
 
 
 def _running(view: View, runtime: Runtime, now: float) -> Action:
     observed = view.observed
-    same = bool(runtime.instance) and observed.instance == runtime.instance
+    same = _same(view)
     if observed.state is Observed.STARTED:
         if same and observed.endpoints and set(observed.endpoints) <= set(runtime.endpoints):
             return Nothing()
         return AwaitReady(runtime.instance, Event.LAPSED)
+    if observed.state is Observed.PAUSED and same and runtime.endpoints:
+        return Resumed()
     never_served = observed.reason is not None and observed.reason.code in _NEVER_SERVED
     if observed.state is Observed.FAILED and same and never_served:
         return Stop(StopCause.FAILED_START) if now >= view.stop_retry_at else Wait(view.stop_retry_at)
     return AwaitReady(runtime.instance, Event.LAPSED)
+
+
+def _same(view: View) -> bool:
+    """Whether the runtime has the very start that is on record."""
+    return view.runtime is not None and bool(view.runtime.instance) and view.observed.instance == view.runtime.instance
 
 
 def _start(view: View, now: float) -> Action:
@@ -166,11 +193,22 @@ def _towards_asleep(view: View, now: float) -> Action:
     match view.runtime.status:
         case Status.ABSENT | Status.EXITED:
             return Nothing() if view.observed.state is Observed.STOPPED else Note(Event.EXITED)
+        case Status.PAUSED if _may_be_paused(view):
+            return Nothing() if view.observed.state is Observed.PAUSED else Note(Event.PAUSED)
+        case Status.RUNNING if _may_be_paused(view):
+            settled = view.observed.state is not Observed.STARTED or now >= view.settled_at
+            return Pause() if settled else Wait(view.settled_at)
         case Status.RUNNING | Status.STOPPING | Status.PAUSED:
             until = view.stop_retry_at
             if view.observed.state is Observed.STARTED:
                 until = max(until, view.settled_at)
             return Wait(until) if now < until else Stop(StopCause.ASLEEP)
+
+
+def _may_be_paused(view: View) -> bool:
+    """Whether it is paused instead of stopped: only a start that was ready, so that it need not show that again."""
+    served = view.observed.state in (Observed.STARTED, Observed.PAUSED)
+    return view.depth is Depth.PAUSE and served and _same(view)
 
 
 def end_reason(runtime: Runtime) -> Reason:

@@ -202,6 +202,13 @@ class Driver(Protocol):
         """
         ...
 
+    async def cpu_seconds(self, tenant: Tenant) -> float | None:
+        """Seconds of processor time that its present start has used so far, all its processes together.
+
+        What counts is the difference of two answers. None when it does not run, or where that cannot be told.
+        """
+        ...
+
     async def logs(self, tenant: Tenant, lines: int = 100) -> str:
         """The last lines it wrote; empty when there are none."""
         ...

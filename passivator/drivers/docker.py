@@ -316,6 +316,11 @@ class DockerDriver:
                 raise StopFailedError(f"{tenant.name} cannot be paused: {refused}") from refused
         return await self.inspect(tenant)
 
+    async def cpu_seconds(self, tenant: Tenant) -> float | None:
+        """As the contract has it, by its cgroup, which the engine reads."""
+        seen = await self._known(tenant)
+        return None if seen is None or not seen["State"]["Running"] else await self._engine.cpu_seconds(seen["Id"])
+
     async def remove(self, name: TenantName) -> None:
         """As the contract has it; its grace is the one its container was made with."""
         self._adopted.pop(name, None)

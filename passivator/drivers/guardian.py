@@ -86,6 +86,22 @@ def below(*roots: int) -> list[int]:
     return found[len(roots) :]
 
 
+def processor_seconds(command: int) -> float | None:
+    """What a keeper's ``command`` and all beside and below it have used so far; None when it is gone.
+
+    From outside of the keeper: it is the command's parent, and what ends is accounted to whoever it was a child of.
+    """
+    parent = read(f"/proc/{command}/stat").rpartition(b")")[2].split()[1:2]
+    if not parent:
+        return None
+    ticks = 0
+    for pid in (int(parent[0]), *below(int(parent[0]))):
+        fields = read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+        # utime, stime, and those of its children that were waited for (proc(5), fields 14 to 17).
+        ticks += sum(int(field) for field in fields[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def group_of(pid: int) -> int:
     """Its process group, 0 when it is gone."""
     with contextlib.suppress(ProcessLookupError):

@@ -2,8 +2,12 @@
 
 The kernel's own choice (port 0) is from the range that outgoing connections use, and a proxy opens many of those to
 loopback: between the choice and the tenant's bind, one of them could take it. So ports come from below that range.
-Somebody may still bind one in between; the tenant then fails to bind and ends, its output says so, and the next start
-has another port.
+
+Two things would send a tenant's visitors to another tenant. Another passivator on this machine may choose the same port
+at the same time: so each choice is claimed, by an abstract unix socket, which goes away with this process however it
+ends. And a proxy may still know a port as that of a tenant whose start is over, e.g. because passivator has just died:
+so every tenant has an order of ports of its own, and gets its own port again rather than another's. Somebody else may
+still bind one in between; the tenant then fails to bind and ends, its output says so, and the next start tries anew.
 """
 
 from __future__ import annotations
@@ -11,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
-from collections.abc import Collection
 from typing import Final
 
 FIRST: Final = 10000
@@ -20,14 +23,38 @@ _TRIES: Final = 200
 LOOPBACK: Final = "127.0.0.1"
 
 
-def free_port(taken: Collection[int]) -> int | None:
-    """A port on loopback that nobody has, and that is not in ``taken``; None when none is found.
+class Claim:
+    """A port that no other passivator of this machine chooses, until it is released."""
 
-    Drawn at random, so that a port is not soon handed out again to another tenant.
+    def __init__(self, port: int, holder: socket.socket) -> None:
+        """Made by ``claim_port``."""
+        self.port = port
+        self._holder = holder
+
+    def __repr__(self) -> str:
+        """The port."""
+        return f"<Claim {self.port}>"
+
+    def release(self) -> None:
+        """Let others have it. Idempotent."""
+        self._holder.close()
+
+
+def claim_port(whose: str) -> Claim | None:
+    """A port on loopback that nobody has or has claimed; None when none is found.
+
+    ``whose``: a name that stays the same for one tenant of one passivator, and that no other tenant has.
     """
-    for port in random.sample(range(FIRST, LAST + 1), k=_TRIES):
-        if port not in taken and _bindable(port, reuse=False):
-            return port
+    for port in random.Random(whose).sample(range(FIRST, LAST + 1), k=_TRIES):  # noqa: S311 - an order, no secret
+        holder = socket.socket(socket.AF_UNIX)
+        try:
+            holder.bind(f"\0gogeta-tenant-port-{port}")
+        except OSError:
+            holder.close()
+            continue
+        if _bindable(port, reuse=False):
+            return Claim(port, holder)
+        holder.close()
     return None
 
 

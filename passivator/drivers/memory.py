@@ -149,6 +149,13 @@ class MemoryDriver:
         async with self._asking():
             await self.engine.remove(f"{PREFIX}-{name}")
 
+    async def cpu_seconds(self, tenant: Tenant) -> float | None:
+        """As the contract has it, by its program's ``cpu``."""
+        async with self._asking():
+            await self.engine.answer()
+        box = self._known(tenant)
+        return None if box is None or not box.running else self.engine.cpu_seconds(box.name)
+
     async def logs(self, tenant: Tenant, lines: int = 100) -> str:
         """As the contract has it."""
         async with self._asking():

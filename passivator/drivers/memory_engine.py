@@ -41,6 +41,10 @@ class Program:
     """Why it cannot be started."""
     exit_code: int | None = None
     """It ends by itself with this code, right after its start."""
+    cpu: float = 0.0
+    """Processors that it uses while it is not paused, e.g. 0.5."""
+    unpausable: bool = False
+    """The engine refuses to freeze it."""
 
 
 @dataclass(slots=True)
@@ -56,6 +60,8 @@ class Box:
     paused: bool = False
     killed_at: float | None = None
     """While it is being stopped: when it dies."""
+    cpu_used: float = 0.0
+    cpu_seen_at: float = 0.0
     address: str = ""
     ready_at: float = 0.0
     healthy: bool | None = None
@@ -159,6 +165,7 @@ class MemoryEngine:
         box.starts += 1
         box.running, box.paused, box.killed_at, box.exit_code, box.out_of_memory = True, False, None, None, False
         box.healthy = None
+        box.cpu_used, box.cpu_seen_at = 0.0, now
         box.address = self._free_address()
         box.ready_at = now + program.ready_seconds
         self._ended[name] = asyncio.Event()
@@ -195,7 +202,10 @@ class MemoryEngine:
         box = self.boxes.get(name)
         if box is None or not box.running:
             raise EngineRefused(ReasonCode.STOP_FAILED, f"{name} is not running")
+        if self.program(name).unpausable:
+            raise EngineRefused(ReasonCode.STOP_FAILED, f"{name} cannot be frozen here")
         if not box.paused:
+            self.cpu_seconds(name)
             box.paused = True
             self._tell("pause", box)
 
@@ -204,6 +214,7 @@ class MemoryEngine:
         await self.answer()
         box = self.boxes[name]
         if box.paused:
+            self.cpu_seconds(name)
             box.paused = False
             self._tell("resume", box)
 
@@ -236,6 +247,14 @@ class MemoryEngine:
         """The engine's own health check changes its mind."""
         self.boxes[name].healthy = healthy
         self._tell("health", self.boxes[name])
+
+    def cpu_seconds(self, name: str) -> float:
+        """Processor time used since its start, at its program's present rate."""
+        box, now = self.boxes[name], asyncio.get_running_loop().time()
+        if not box.paused:
+            box.cpu_used += (now - box.cpu_seen_at) * self.program(name).cpu
+        box.cpu_seen_at = now
+        return box.cpu_used
 
     def reach(self, endpoint: Endpoint) -> str | None:
         """What a connection to the endpoint meets: the name of the container that answers.

@@ -31,10 +31,11 @@ from passivator.drivers.base import (
     Status,
     StopFailedError,
 )
+from passivator.drivers.guardian import processor_seconds
 from passivator.drivers.guarding import CannotRun, Guard, Kept, Order
 from passivator.drivers.hints import Hints
 from passivator.drivers.local_memory import available_memory
-from passivator.drivers.local_ports import LOOPBACK, free_port, is_free
+from passivator.drivers.local_ports import LOOPBACK, Claim, claim_port, is_free
 
 LOG_LIMIT: Final = 1 << 20
 """Most bytes of each of a tenant's two log files."""
@@ -59,6 +60,8 @@ class _Start:
     kept: Kept
     port: int
     grace: float
+    claim: Claim | None
+    """Of the port, where we chose it; released at the end."""
 
     def runtime(self) -> Runtime:
         kept = self.kept
@@ -139,7 +142,8 @@ class ProcessDriver:
 
     async def _run(self, tenant: Tenant, spec: ProcessSpec) -> _Start:
         await self.open()
-        port = self._choose_port(tenant)
+        claim = None if tenant.port is not None else self._claim(tenant.name)
+        port = self._declared_port(tenant) if claim is None else claim.port
         order = Order(
             argv=tuple(word.replace("{port}", str(port)) for word in spec.command),
             env=_environment(spec, port),
@@ -149,24 +153,38 @@ class ProcessDriver:
             log=self._log(tenant.name),
             log_limit=LOG_LIMIT,
         )
-        kept = await self._guard.run(order, functools.partial(self._hints.tell, tenant.name))
+        try:
+            kept = await self._guard.run(order, functools.partial(self._kept_changed, tenant.name))
+        except BaseException:
+            if claim is not None:
+                claim.release()
+            raise
         # Nothing is awaited between the hand-over and this line: a start that is given up is still known.
-        start = self._starts[tenant.name] = _Start(kept, port, tenant.stop_grace)
+        start = self._starts[tenant.name] = _Start(kept, port, tenant.stop_grace, claim)
         return start
 
-    def _choose_port(self, tenant: Tenant) -> int:
-        if tenant.port is not None:
-            if not is_free(tenant.port):
-                raise StartFailedError(
-                    ReasonCode.PORT_TAKEN,
-                    f"port {tenant.port} is in use on this machine",
-                    hint="leave `port` out, and a free one is found at each start",
-                )
-            return tenant.port
-        port = free_port({start.port for start in self._starts.values()})
-        if port is None:
+    def _kept_changed(self, name: TenantName) -> None:
+        start = self._starts.get(name)
+        if start is not None and start.claim is not None and start.kept.ended:
+            start.claim.release()
+        self._hints.tell(name)
+
+    def _claim(self, name: TenantName) -> Claim:
+        claim = claim_port(f"{self._state_dir.absolute()} {name}")
+        if claim is None:
             raise RuntimeUnavailableError("no free port was found for a local process")
-        return port
+        return claim
+
+    @staticmethod
+    def _declared_port(tenant: Tenant) -> int:
+        assert tenant.port is not None  # noqa: S101 - else a port is claimed
+        if not is_free(tenant.port):
+            raise StartFailedError(
+                ReasonCode.PORT_TAKEN,
+                f"port {tenant.port} is in use on this machine",
+                hint="leave `port` out, and a free one is found at each start",
+            )
+        return tenant.port
 
     async def stop(self, tenant: Tenant) -> Runtime:
         """As the contract has it; SIGTERM goes to all it started, and so does SIGKILL."""
@@ -183,6 +201,13 @@ class ProcessDriver:
             raise StopFailedError(f"{tenant.name} does not run, so it cannot be paused")
         await start.kept.freeze(frozen=True)
         return start.runtime()
+
+    async def cpu_seconds(self, tenant: Tenant) -> float | None:
+        """As the contract has it, of everything below its keeper."""
+        start = self._starts.get(tenant.name)
+        if start is None or start.kept.ended or start.kept.pid is None:
+            return None
+        return await asyncio.to_thread(processor_seconds, start.kept.pid)
 
     async def remove(self, name: TenantName) -> None:
         """As the contract has it; its output is removed too."""

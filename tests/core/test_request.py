@@ -221,12 +221,30 @@ def test_only_idempotent_requests_without_a_body_are_replayable(line: str, more:
         ("GET / 1.1", "Accept: text/html,*/*", True),
         ("GET / 1.1", "Accept: */*", False),
         ("GET / 1.1", "", False),
+        ("HEAD / 1.1", "Accept: text/html", True),
+        ("HEAD / 1.1", "Accept: */*", False),
+        ("OPTIONS / 1.1", "Accept: text/html", False),
         ("POST / 1.1", "Sec-Fetch-Mode: navigate\nAccept: text/html", False),
         ("GET / 1.1", "Accept: text/html\nConnection: Upgrade\nUpgrade: websocket", False),
     ],
 )
 def test_a_navigation_is_told_by_fetch_metadata_then_by_accept(line: str, more: str, navigation: bool) -> None:  # noqa: FBT001 - a table's column
     assert head(line, more).navigation(line.split(maxsplit=1)[0].encode()) is navigation
+
+
+@pytest.mark.parametrize(
+    ("line", "more", "page"),
+    [
+        ("GET / 1.1", "Accept: text/html", True),
+        ("POST / 1.1", "Sec-Fetch-Mode: navigate\nSec-Fetch-Dest: document\nAccept: text/html", True),
+        ("GET / 1.1", "Sec-Fetch-Mode: cors\nAccept: text/html", False),
+        ("OPTIONS / 1.1", "Accept: text/html\nAccess-Control-Request-Method: PUT", False),
+        ("GET / 1.1", "Accept: text/html\nConnection: Upgrade\nUpgrade: websocket", False),
+        ("GET / 1.1", "Accept: application/json", False),
+    ],
+)
+def test_an_error_is_a_page_only_for_who_reads_it(line: str, more: str, page: bool) -> None:  # noqa: FBT001 - a table's column
+    assert head(line, more).reads_pages(line.split(maxsplit=1)[0].encode()) is page
 
 
 def test_trailers_lose_what_may_not_come_after_a_body() -> None:

@@ -76,6 +76,82 @@ async def test_a_paused_tenant_can_be_stopped(world: World, driver: Driver) -> N
     assert stopped.exit_code in (0, -15, 143)
 
 
+async def test_what_is_paused_answers_nobody_and_uses_no_processor(world: World, driver: Driver) -> None:
+    tenant = declare(world, does="spin")
+    await driver.start(tenant)
+
+    async def uses_some() -> bool:
+        return (await driver.cpu_seconds(tenant) or 0.0) > 0.2
+
+    await until(uses_some)
+    await driver.pause(tenant)
+    before = await driver.cpu_seconds(tenant)
+    assert before is not None
+    await asyncio.sleep(0.5)
+    after = await driver.cpu_seconds(tenant)
+    assert after is not None
+    # All of it is frozen; what there is beside it, such as its keeper, takes next to nothing.
+    assert after - before < 0.2
+    await driver.start(tenant)
+
+    async def goes_on() -> bool:
+        return (await driver.cpu_seconds(tenant) or 0.0) > after + 0.2
+
+    await until(goes_on)
+    await driver.stop(tenant)
+    assert await driver.cpu_seconds(tenant) is None
+
+
+async def test_who_does_nothing_uses_no_processor(world: World, driver: Driver) -> None:
+    tenant = declare(world)
+    assert await driver.cpu_seconds(tenant) is None
+    started = await driver.start(tenant)
+    assert await world.answer(started.endpoints[0]) == "acme"
+    before = await driver.cpu_seconds(tenant)
+    await asyncio.sleep(0.5)
+    after = await driver.cpu_seconds(tenant)
+    assert before is not None
+    assert after is not None
+    assert 0 <= after - before < 0.25
+
+
+async def test_a_pause_behind_our_back_is_seen_and_a_start_goes_on_from_it(world: World, driver: Driver) -> None:
+    tenant = declare(world)
+    started = await driver.start(tenant)
+    assert await world.answer(started.endpoints[0]) == "acme"
+    await world.freeze(driver, tenant)
+
+    async def paused() -> bool:
+        return (await driver.inspect(tenant)).status is Status.PAUSED
+
+    await until(paused)
+    resumed = await driver.start(tenant)
+    assert (resumed.status, resumed.instance) == (Status.RUNNING, started.instance)
+    assert resumed.endpoints == started.endpoints
+    assert await world.answer(resumed.endpoints[0]) == "acme"
+
+
+async def test_an_end_while_it_is_paused_is_seen(world: World, driver: Driver) -> None:
+    tenant = declare(world)
+    started = await driver.start(tenant)
+    await driver.pause(tenant)
+    await world.kill(driver, tenant)
+
+    async def ended() -> bool:
+        return (await driver.inspect(tenant)).status is Status.EXITED
+
+    await until(ended)
+    assert (await driver.start(tenant)).instance != started.instance
+
+
+async def test_a_paused_tenant_can_be_removed(world: World, driver: Driver) -> None:
+    tenant = declare(world)
+    await driver.start(tenant)
+    await driver.pause(tenant)
+    await driver.remove(tenant.name)
+    assert (await driver.inspect(tenant)).status is Status.ABSENT
+
+
 async def test_what_does_not_run_cannot_be_paused(world: World, driver: Driver) -> None:
     tenant = declare(world)
     with pytest.raises(StopFailedError):

@@ -94,7 +94,7 @@ class World:
             await driver.close()
 
     def tenant(self, name: str = "acme", does: str = "serve", *, text: str = "", grace: float = 5.0) -> Tenant:
-        """One that will ``serve`` its name, ``resist`` SIGTERM, ``exit`` with 3, or find ``nothing`` to run."""
+        """One that will ``serve`` its name, ``resist`` SIGTERM, ``exit`` with 3, ``spin``, or run ``nothing``."""
         return read_tenant(
             {"name": name, "hosts": [f"{name}.test"], "stop_grace": grace, **self.way(does, text or name)}, what="test"
         )
@@ -117,6 +117,10 @@ class World:
         """Somebody kills the tenant's process."""
         raise NotImplementedError
 
+    async def freeze(self, driver: Driver, tenant: Tenant) -> None:
+        """Somebody pauses the tenant."""
+        raise NotImplementedError
+
 
 class MemoryWorld(World):
     kind = "memory"
@@ -137,6 +141,7 @@ class MemoryWorld(World):
         program = self.engine.program(f"gogeta-{tenant.name}")
         program.stop_seconds = 3600.0 if does == "resist" else 0.01
         program.exit_code = 3 if does == "exit" else None
+        program.cpu = 1.0 if does == "spin" else 0.0
         program.failure = (ReasonCode.COMMAND_FAILED, "no such file") if does == "nothing" else None
 
     async def resisting(self, driver: Driver, tenant: Tenant) -> None:
@@ -147,6 +152,9 @@ class MemoryWorld(World):
 
     async def kill(self, driver: Driver, tenant: Tenant) -> None:
         self.engine.crash(f"gogeta-{tenant.name}", 137)
+
+    async def freeze(self, driver: Driver, tenant: Tenant) -> None:
+        await self.engine.pause(f"gogeta-{tenant.name}")
 
 
 class ProcessWorld(World):
@@ -166,11 +174,16 @@ class ProcessWorld(World):
             "resist": ["sh", "-c", "trap '' TERM; echo resisting; while :; do sleep 0.05; done"],
             "exit": ["sh", "-c", "echo good bye; exit 3"],
             "nothing": ["/no/such/program"],
+            # What uses the processor has left the command's own process group, and is not its leader.
+            "spin": ["sh", "-c", "set -m; (while :; do :; done) & wait"],
         }
         return {"process": {"command": commands[does]}}
 
     async def kill(self, driver: Driver, tenant: Tenant) -> None:
         os.kill(int((await driver.inspect(tenant)).instance.partition("-")[0]), signal.SIGKILL)
+
+    async def freeze(self, driver: Driver, tenant: Tenant) -> None:
+        os.kill(int((await driver.inspect(tenant)).instance.partition("-")[0]), signal.SIGSTOP)
 
 
 class DockerWorld(World):
@@ -192,8 +205,13 @@ class DockerWorld(World):
             "resist": ["sh", "-c", "trap '' TERM; echo resisting; while :; do sleep 0.05; done"],
             "exit": ["sh", "-c", "echo good bye; exit 3"],
             "nothing": ["/no/such/program"],
+            # What uses the processor has left the command's own process group, and is not its leader.
+            "spin": ["sh", "-c", "set -m; (while :; do :; done) & wait"],
         }
         return {"docker": {"image": "bb:1", "command": commands[does]}}
 
     async def kill(self, driver: Driver, tenant: Tenant) -> None:
         await asyncio.to_thread(self.engine.request, "POST", f"/containers/gogeta-{tenant.name}/kill")
+
+    async def freeze(self, driver: Driver, tenant: Tenant) -> None:
+        await asyncio.to_thread(self.engine.request, "POST", f"/containers/gogeta-{tenant.name}/pause")

@@ -57,6 +57,8 @@ class System:
         self.docker = docker
         self.port = free_port()
         self.admin = free_port()
+        self.passivator_admin = 0
+        """Of the passivator that was started last."""
         self._processes = processes
         self._declared: dict[str, str] = {}
         self.gogeta: Program
@@ -84,7 +86,7 @@ class System:
         self, *options: str, wait: bool = True, registry: str | None = None, env: Mapping[str, str] | None = None
     ) -> Program:
         """Start `passivator`; `registry` is another way to the same one."""
-        admin = free_port()
+        admin = self.passivator_admin = free_port()
         addresses = ["--admin", f"127.0.0.1:{admin}", "--registry", registry or self.registry]
         self.passivator = self._processes.start(
             "passivator", *addresses, *self._controlling(), *options, cwd=self.folder, env=env
@@ -131,10 +133,19 @@ class System:
         ready: str = "{}",
         port: int = 8000,
         docker: str | None = None,
+        more: str = "",
+        command: str = "",
+        after: Path | None = None,
     ) -> None:
-        """Add a tenant that runs the application, or what `docker` says instead, to the file."""
-        if self.docker is None:
-            env = f'{{DELAY: "{delay}", TENANT: {name}}}'
+        """Add a tenant that runs the application, or what `docker` says instead, to the file; `more` are further lines.
+
+        Of local ones: `command` is another program, as YAML; `after` a file that the application waits for.
+        """
+        if command:
+            runs = f"process: {{command: {command}}}"
+        elif self.docker is None:
+            gate = f", AFTER: {after}" if after is not None else ""
+            env = f'{{DELAY: "{delay}", TENANT: {name}{gate}}}'
             runs = f"process: {{command: [{sys.executable}, {APPLICATION}], env: {env}}}"
         else:
             env = f'{{DELAY: "{delay}", HOST: 0.0.0.0, PORT: "{port}"}}'
@@ -151,6 +162,7 @@ class System:
     stop_grace: 3s
     wake: {wake}
     ready: {ready}
+    {more}
 """
 
     def write_tenants(self) -> Path:

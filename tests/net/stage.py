@@ -15,6 +15,7 @@ from typing import Any
 from gogeta.domain.lifecycle import Cause, Desired, Observed
 from gogeta.domain.state import DesiredState, LastAccess, ObservedState, TenantRecord
 from gogeta.domain.tenant import TenantName, read_tenant
+from gogeta.domain.timeline import WakeReport
 from gogeta.domain.upstreams import Endpoint, Forbidden
 from gogeta.kit.tasks import Tasks
 from gogeta.net.certificates import Certificates
@@ -36,6 +37,9 @@ class RecordingRegistry:
     wakes: list[tuple[str, Cause]] = field(default_factory=list)
     accesses: list[Mapping[str, LastAccess]] = field(default_factory=list)
     suspects: list[str] = field(default_factory=list)
+    askers: list[str] = field(default_factory=list)
+    """The request id that came with each wake."""
+    reports: list[Mapping[str, WakeReport]] = field(default_factory=list)
     on_wake: Callable[[str, Cause], Awaitable[DesiredChange]] | None = None
     tries: list[str] = field(default_factory=list)
     """Who was asked one more try for."""
@@ -44,10 +48,17 @@ class RecordingRegistry:
     """Whether it cannot be reached."""
 
     async def change_desired(
-        self, name: str, cause: Cause, *, known: TenantRecord | None = None, per_hour: int = 0
+        self,
+        name: str,
+        cause: Cause,
+        *,
+        known: TenantRecord | None = None,
+        per_hour: int = 0,
+        request_id: str = "",
     ) -> DesiredChange:
         """As Registry's."""
         self.wakes.append((name, cause))
+        self.askers.append(request_id)
         self._reach()
         assert self.on_wake is not None
         return await self.on_wake(name, cause)
@@ -62,6 +73,11 @@ class RecordingRegistry:
         """As Registry's."""
         self._reach()
         self.accesses.append(accesses)
+
+    async def report_wakes(self, reports: Mapping[str, WakeReport]) -> None:
+        """As Registry's."""
+        self._reach()
+        self.reports.append(reports)
 
     async def suspect(self, name: str, instance: str) -> None:
         """As Registry's."""

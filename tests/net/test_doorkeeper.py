@@ -13,7 +13,7 @@ import pytest
 from gogeta.domain.asleep import parse_asleep_paths
 from gogeta.domain.errors import WakeBudgetError
 from gogeta.domain.lifecycle import Cause, Desired, Observed
-from gogeta.domain.state import DesiredState, ObservedState
+from gogeta.domain.state import DesiredState, ObservedState, Reason, ReasonCode
 from gogeta.domain.wake_budget import with_wake
 from gogeta.kit.clock import wall_ms
 from gogeta.net import doorkeeper
@@ -261,6 +261,9 @@ async def test_a_tenants_budget_is_for_visitors_together_and_says_when() -> None
         assert code(await on.ask(get("/", BOT))) == "asleep"
         assert len(on.registry.wakes) == 2
         assert on.proxy.tally.unwoken["tenant-budget"] == 3
+        # Nobody who was refused has used it.
+        await on.proxy.activity.flush(on.proxy.loop_time(), everything=True)
+        assert on.registry.accesses == []
 
 
 async def test_another_proxys_wakes_are_found_out_when_it_is_asked_for() -> None:
@@ -294,6 +297,36 @@ async def test_what_is_in_use_is_taken_back_whatever_the_budget() -> None:
         assert on.registry.wakes == [("acme", Cause.IN_USE)]
         on.change(observed=on.observed(await on.upstream(App())))
         assert (await late.answer()).body == b"ok", "somebody's wake was under way"
+
+
+async def test_one_more_try_of_what_was_given_up_is_no_wake_and_no_bots_matter() -> None:
+    async with stage() as on:
+        sleeps(on, per_hour=1)
+        reason = Reason(ReasonCode.EXITED, "given up", given_up=True, on_request=True)
+        on.change(
+            desired=DesiredState(state=Desired.STARTED, wakes=3, recent_wakes=with_wake((), wall_ms())),
+            observed=ObservedState(state=Observed.FAILED, wakes=3, reason=reason),
+        )
+        assert code(await on.ask(get("/", BOT))) == "asleep"
+        assert on.registry.tries == []
+        assert code(await on.ask(get("/"))) != "too-many-wakes"
+        assert on.registry.tries
+        assert on.proxy.doorkeeper.by_address.wait("127.0.0.1", 0) == 0
+
+
+async def test_who_waits_when_a_tenant_is_given_up_asks_although_something_is_in_flight() -> None:
+    async with stage() as on, on.visitor() as visitor, on.visitor() as late:
+        app = await on.serve(App(b""))
+        visitor.send(get())
+        await app.heard(1)
+        started = DesiredState(state=Desired.STARTED, wakes=3)
+        on.change(desired=started, observed=replace(on.records["acme"].observed, state=Observed.STARTING))
+        late.send(get())
+        await until(lambda: on.proxy.tally.held)
+        reason = Reason(ReasonCode.EXITED, "given up", given_up=True, on_request=True)
+        on.change(observed=ObservedState(state=Observed.FAILED, wakes=3, reason=reason))
+        await until(lambda: on.registry.tries)
+        assert on.registry.wakes == []
 
 
 async def test_an_addresss_budget_is_its_own_and_counts_no_joined_wakes() -> None:

@@ -85,3 +85,34 @@ async def test_killed_at_any_point_of_a_removal_nothing_is_left() -> None:
         if not killed:
             assert point >= 4
             return
+
+
+async def test_killed_at_any_point_of_being_paused_and_woken_it_ends_in_the_same_start_running() -> None:
+    for point in range(1000):
+        stage = Stage()
+        await stage.up()
+        await stage.declare("acme", sleep={"pause_after": "2s"})
+        await stage.wake("acme")
+        await stage.until("acme", Observed.STARTED)
+        faults = stage.store.faults
+        faults.at = faults.calls + point
+        await asyncio.sleep(4)
+        wakes = await stage.wake("acme")
+        await stage.declare("acme")
+        await asyncio.sleep(0.5)
+        killed = faults.frozen.is_set()
+        if killed:
+            await stage.kill()
+            await stage.up()
+        # What is on record may be from before; in a while it is what is.
+        await asyncio.sleep(20)
+        observed = await stage.until("acme", Observed.STARTED, within=20)
+        runtime = stage.runtime.look(TenantName("acme"))
+        assert (observed.instance, observed.endpoints) == (runtime.instance, runtime.endpoints), point
+        assert observed.wakes == wakes, point
+        assert stage.runtime.running("acme"), point
+        assert stage.runtime.order == ["acme"], f"started anew when killed at {point}"
+        await stage.kill()
+        if not killed:
+            assert point >= 6
+            return

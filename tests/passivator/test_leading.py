@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gogeta.domain.lifecycle import Cause, Observed
+from gogeta.domain.lifecycle import Cause, Desired, Observed
 from gogeta.domain.state import ReasonCode
 from gogeta.domain.tenant import TenantName
 from gogeta.registry import keys
@@ -21,6 +21,14 @@ Join = Callable[..., Fellow]
 
 def now() -> float:
     return asyncio.get_running_loop().time()
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    """A stage whose leases are as short as they are in life."""
+    stage = Stage(lead_ttl=TTL)
+    yield stage
+    await stage.kill()
 
 
 @pytest.fixture
@@ -168,6 +176,24 @@ async def test_a_leader_frozen_between_the_registrys_word_and_the_stop_does_not_
     assert stage.runtime.running("acme")
 
 
+async def test_a_stale_leaders_word_that_a_tenant_is_idle_is_refused(stage: Stage, join: Join) -> None:
+    first, second = await two(join)
+    await stage.declare("acme", idle_timeout="30s")
+    await stage.wake("acme")
+    await stage.until("acme", Observed.STARTED)
+    # Nothing that it judged by changes while it is frozen: only that it does not lead any more refuses its commit.
+    first.store.freeze_before = keys.desired_key("acme")
+    while first.store.going.is_set():  # noqa: ASYNC110 - virtual time
+        await asyncio.sleep(0.1)
+    await second.until_leads()
+    await asyncio.sleep(2)
+    first.thaw()
+    await asyncio.sleep(2)
+    assert (await stage.record("acme")).desired.state is Desired.STARTED
+    await stage.until("acme", Observed.STOPPED)
+    assert (await stage.record("acme")).desired.by == "passivator/second"
+
+
 async def test_two_that_both_believe_they_lead_write_and_stop_as_one(stage: Stage, join: Join) -> None:
     first, second = await two(join)
     for name in ("a", "b", "c"):
@@ -253,7 +279,7 @@ async def test_leaders_frozen_in_turn_again_and_again_serve_everything(stage: St
 async def test_passivators_of_other_runtimes_lead_groups_of_their_own_and_steal_nothing(
     stage: Stage,
 ) -> None:
-    other = Stage()
+    other = Stage(lead_ttl=TTL)
     other.space, other.registry = stage.space, stage.registry
     here, there = Fellow(stage, "here", identity="one"), Fellow(other, "there", identity="two")
     await here.until_leads()
@@ -300,7 +326,7 @@ async def test_passivators_of_other_runtimes_lead_groups_of_their_own_and_steal_
 
 
 async def test_a_tenant_that_its_operator_moves_is_ended_here_before_it_starts_there(stage: Stage) -> None:
-    other = Stage()
+    other = Stage(lead_ttl=TTL)
     other.space, other.registry = stage.space, stage.registry
     here, there = Fellow(stage, "here", identity="one"), Fellow(other, "there", identity="two")
     await here.until_leads()
@@ -322,7 +348,7 @@ async def test_a_tenant_that_its_operator_moves_is_ended_here_before_it_starts_t
 async def test_tenants_that_end_with_their_passivator_are_started_anew_on_another_host(
     stage: Stage,
 ) -> None:
-    other = Stage()
+    other = Stage(lead_ttl=TTL)
     other.space, other.registry = stage.space, stage.registry
     here = Fellow(stage, "here", identity="one", kind="process")
     await here.until_leads()

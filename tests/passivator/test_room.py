@@ -276,3 +276,18 @@ async def test_a_crash_loop_stands_back_for_visitors() -> None:
     await asyncio.sleep(60)
     assert stage.counted("start", "loop0") > loops, "they are tried all the same"
     await ended(stage)
+
+
+async def test_what_is_paused_gives_its_memory_to_those_who_wait() -> None:
+    stage = Watched()
+    await stage.up()
+    for name in "abcd":
+        await stage.need(name, sleep={"pause_after": "1m"})
+    await stage.need("new")
+    await stage.started(*"abcd")
+    for name in "abcd":
+        await stage.until(name, Observed.PAUSED, within=120)
+    await stage.wake("new")
+    await stage.until("new", Observed.STARTED, within=20)
+    assert stage.most <= 1000
+    await ended(stage)

@@ -9,8 +9,11 @@ import pytest
 from gogeta.domain.lifecycle import Cause, Observed
 from gogeta.domain.state import DesiredState, LastAccess, Leader, Member, ObservedState, Suspicion
 from gogeta.domain.tenant import Tenant, read_tenant
+from gogeta.domain.timeline import Timeline, WakeReport, fold
+from gogeta.domain.wakefulness import Vetoes
 from gogeta.registry import keys
 from gogeta.registry.codec import decode, encode
+from gogeta.registry.explaining import explained
 from gogeta.registry.lead import FencedStore, stand
 from gogeta.registry.opening import open_store
 from gogeta.registry.registry import Registry
@@ -28,6 +31,9 @@ KINDS: dict[str, type[object]] = {
     keys.ACCESS: LastAccess,
     keys.SUSPECTS: Suspicion,
     keys.MEMBERS: Member,
+    keys.TIMELINE: Timeline,
+    keys.WAKES: WakeReport,
+    keys.VETOES: Vetoes,
     keys.LEADERS: Leader,
 }
 GRANTS = re.findall(r"^etcdctl role grant-permission (\w+) (\w+) --prefix=true (\S+)$", PAGE, re.MULTILINE)
@@ -82,6 +88,16 @@ async def test_the_documented_roles_are_enough_and_not_too_much(make_etcd: EtcdF
         await gogeta.change_desired("acme", Cause.REQUEST)
         await gogeta.record_accesses({"acme": LastAccess(at=1)})
         await gogeta.suspect("acme", "1")
+        await gogeta.report_wakes({"acme": WakeReport(wake=1, at=1)})
+        async with Watching(passivator.store, keys.WAKES, 1):
+            pass
+        assert await passivator.wake_report("acme") == WakeReport(wake=1, at=1)
+        told = fold((await passivator.timeline("acme"))[0], [WakeReport(wake=1, at=1)])
+        assert await passivator.write_timelines({"acme": (told, 0)}) is not None
+        # What an admin listener of either explains; a proxy may not even read last accesses, and says so.
+        assert (await explained(passivator, "acme"))["warnings"][-1].startswith("no passivator")
+        assert (await explained(gogeta, "acme"))["timeline"]["events"]
+        assert any("last access could not be read" in text for text in (await explained(gogeta, "acme"))["warnings"])
         async with Watching(passivator.store, keys.SUSPECTS, 1):
             pass
         await passivator.clear_suspect("acme")
@@ -99,6 +115,8 @@ async def test_the_documented_roles_are_enough_and_not_too_much(make_etcd: EtcdF
             ),
             gogeta.observe("acme", ObservedState(state=Observed.STARTED), record.observed_revision),
             gogeta.remove("acme"),
+            gogeta.write_timelines({"acme": (told, 0)}),
+            gogeta.forget_timelines(["acme"]),
             gogeta.store.list(keys.ACCESS),
             passivator.remove("acme"),
             gogeta.store.list(keys.LEADERS),

@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from gogeta.domain.errors import InvalidInputError
+from gogeta.registry import embedded_file
 from gogeta.registry.embedded import EmbeddedStore
+from gogeta.registry.embedded_file import EmbeddedFile
 from gogeta.registry.etcd import EtcdStore
-from gogeta.registry.opening import open_store
+from gogeta.registry.opening import open_store, open_to_read
+from gogeta.registry.store import Put, RegistryError, RegistryRefusedError
 from gogeta.settings import RegistrySettings, parse_registry
 from tests.rig.certificates import CertificateAuthority
 
@@ -41,6 +44,55 @@ async def test_certificates_and_passwords_are_read(tmp_path: Path, certificates:
     )
     assert "from the file" not in repr(store)
     await store.close()
+
+
+async def test_opened_to_read_nothing_is_made_and_nothing_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with pytest.raises(RegistryRefusedError, match="there is no registry file"):
+        open_to_read(settings(f"embedded:{path}"))
+    assert list(tmp_path.iterdir()) == []
+    writer = open_store(settings(f"embedded:{path}"))
+    await writer.commit([Put("/k", b"1")])
+    reader = open_to_read(settings(f"embedded:{path}"))
+    found = await reader.get("/k")
+    assert found is not None
+    with pytest.raises(RegistryRefusedError, match="only looks"):
+        await reader.commit([Put("/k", b"2")])
+    changes = reader.watch("/", found.revision)
+    await writer.commit([Put("/k", b"3")])
+    while not (told := await anext(changes)).changes:
+        pass
+    assert told.changes[0].entry is not None
+    assert told.changes[0].entry.value == b"3"
+    await changes.aclose()
+    await reader.close()
+    await writer.close()
+    # Below the wrapper SQLite itself refuses, and ended leases are left to others.
+    file = EmbeddedFile(str(path), read_only=True)
+    with pytest.raises(RegistryError):
+        file.commit([Put("/k", b"4")], [])
+    with pytest.raises(RegistryError):
+        file.grant(5)
+    assert file.position().revision == told.revision
+    file.close()
+
+
+async def test_leases_that_ended_are_left_to_others_by_who_only_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "a.db")
+    file = EmbeddedFile(path)
+    file.commit([Put("/k", b"1", file.grant(1))], [])
+    before = file.position()
+    seconds = embedded_file.machine_seconds()
+    monkeypatch.setattr(embedded_file, "machine_seconds", lambda: seconds + 60)
+    looks = EmbeddedFile(path, read_only=True)
+    assert looks.get("/k") is not None
+    looks.end_lapsed()
+    assert looks.position() == before
+    looks.close()
+    assert file.get("/k") is None
+    file.close()
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,23 @@ class Page:
         for domain in ("Page", "Network", "Runtime", "Log"):
             await self._command(f"{domain}.enable")
 
+    async def without_scripts(self) -> None:
+        """From now on no page's script runs; questions of ours still do."""
+        await self._command("Emulation.setScriptExecutionDisabled", value=True)
+
+    async def look(self, *, dark: bool = False, width: int = 1200, height: int = 900) -> None:
+        """What the reader's screen is like from now on."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        await self._command("Emulation.setEmulatedMedia", features=[scheme])
+        await self._command(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2, mobile=width < 600
+        )
+
+    async def history(self) -> list[str]:
+        """The addresses that the Back button leads through, the present one included."""
+        answer = await self._command("Page.getNavigationHistory")
+        return [entry["url"] for entry in answer["entries"]]
+
     async def navigate(self, url: str, *, timeout: float = 15.0) -> None:
         """Go there as if the address were typed, and wait until the first document is loaded."""
         self._loaded.clear()
@@ -163,25 +180,36 @@ class Chromium:
     @contextlib.asynccontextmanager
     async def page(self) -> AsyncIterator[Page]:
         """An empty page of a browser of its own, ended with the block."""
+        async with self.tabs(1) as (page,):
+            yield page
+
+    @contextlib.asynccontextmanager
+    async def tabs(self, count: int) -> AsyncIterator[list[Page]]:
+        """Several empty pages of one browser of their own, ended with the block."""
         folder = self._run_folder.subfolder("chromium")
         arguments = [*_OPTIONS, f"--user-data-dir={folder / 'profile'}", "--remote-debugging-port=0", "about:blank"]
         browser = Program([self._program, *arguments], folder=folder, environment=self._environment(folder))
         try:
             async with aiohttp.ClientSession() as session:
                 address = await self._devtools_address(folder, browser)
-                async with session.ws_connect(address, max_msg_size=0) as socket:
-                    page = Page(socket)
-                    listening = asyncio.create_task(page._listen())  # noqa: SLF001  # its own other half
-                    try:
-                        await page._open()  # noqa: SLF001
-                        yield page
-                    finally:
-                        listening.cancel()
-                        with contextlib.suppress(asyncio.CancelledError):
-                            await listening
+                async with contextlib.AsyncExitStack() as stack:
+                    yield [await stack.enter_async_context(self._tab(session, address)) for _ in range(count)]
         finally:
             browser.end()
             shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.asynccontextmanager
+    async def _tab(self, session: aiohttp.ClientSession, address: str) -> AsyncIterator[Page]:
+        async with session.ws_connect(address, max_msg_size=0) as socket:
+            page = Page(socket)
+            listening = asyncio.create_task(page._listen())  # noqa: SLF001  # its own other half
+            try:
+                await page._open()  # noqa: SLF001
+                yield page
+            finally:
+                listening.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await listening
 
     async def _devtools_address(self, folder: Path, browser: Program) -> str:
         announced = folder / "profile" / "DevToolsActivePort"

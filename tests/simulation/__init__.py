@@ -6,10 +6,11 @@ driver. Simulated: time, the network, visitors, applications in containers (``ne
 registry's server (``registry.py``), the Docker engine (``engine.py``).
 
 A seed is a life: two or three proxies, one or two passivators and three tenants are put together (``parts.py``), used
-by visitors and operators, and troubled (``life.py``): processes are killed at any await, frozen, cut off; the registry
-and the engine die, hang and are slow; watches break, come late and meet compacted history; answers get lost; containers
-crash and are handled by others. Then there is peace: everybody must be served, and then fall asleep. ``judge.py`` says what
-must hold, and exactly what excuses an exception. The same seed is the same life, on every machine.
+by visitors and operators, and troubled (``life.py``): processes are killed at any await, frozen, cut off; the
+registry and the engine die, hang and are slow; watches break, come late and meet compacted history; answers get lost;
+containers crash and are handled by others. Then there is peace: everybody must be served, and then fall asleep.
+``judge.py`` says what must hold, and exactly what excuses an exception. The same seed is the same life, on every
+machine.
 
     python -m tests.simulation --runs 10000 --steps 50      figures, and one line for each life that went wrong
     python -m tests.simulation --seed 4711 --trace          one life, line by line

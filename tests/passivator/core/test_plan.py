@@ -13,7 +13,10 @@ from passivator.core.plan import (
     Look,
     Note,
     Nothing,
+    Pause,
     Remove,
+    Resume,
+    Resumed,
     Start,
     Stop,
     StopCause,
@@ -22,6 +25,7 @@ from passivator.core.plan import (
     end_reason,
     plan,
 )
+from passivator.core.tiers import Depth
 from passivator.drivers.base import NOTHING, Health, Runtime, Status
 
 NOW = 1000.0
@@ -60,6 +64,7 @@ RUNTIMES = [
     up(health=Health.UNHEALTHY),
     Runtime(status=Status.STOPPING, instance="i1"),
     Runtime(status=Status.PAUSED, instance="i1"),
+    Runtime(status=Status.PAUSED, instance="i2"),
 ]
 OBSERVEDS = [
     *(was(state, instance) for state in Observed for instance in ("", "i1")),
@@ -76,9 +81,10 @@ EVERYTHING = [
         settled_at=settled_at,
         attempt=attempt,
         failure=CRASHED,
+        depth=depth,
     )
-    for desired, observed, runtime, fresh, retry_at, settled_at, attempt in itertools.product(
-        [None, *Desired], OBSERVEDS, RUNTIMES, [True, False], [0.0, NOW + 5], [0.0, NOW + 0.5], ["", "i1"]
+    for desired, observed, runtime, fresh, retry_at, settled_at, attempt, depth in itertools.product(
+        [None, *Desired], OBSERVEDS, RUNTIMES, [True, False], [0.0, NOW + 5], [0.0, NOW + 0.5], ["", "i1"], Depth
     )
 ]
 
@@ -94,6 +100,11 @@ def test_every_action_is_in_the_tables() -> None:
                 assert instance == view.runtime.instance
                 # What follows a check that passes.
                 assert next_observed(next_observed(view.observed.state, event), Event.READY) is Observed.STARTED
+            case Pause():
+                assert next_observed(view.observed.state, Event.PAUSED) is Observed.PAUSED
+            case Resumed():
+                again = next_observed(view.observed.state, Event.LAPSED)
+                assert next_observed(again, Event.READY) is Observed.STARTED
 
 
 def test_nothing_that_should_run_and_served_is_ever_stopped() -> None:
@@ -113,7 +124,38 @@ def test_nothing_that_should_run_and_served_is_ever_stopped() -> None:
 def test_nothing_that_should_sleep_is_ever_started() -> None:
     for view in EVERYTHING:
         if view.desired is not Desired.STARTED:
-            assert not isinstance(plan(view, NOW), Start | AwaitReady)
+            assert not isinstance(plan(view, NOW), Start | AwaitReady | Resume | Resumed)
+
+
+def test_only_what_should_be_paused_is_and_only_a_start_that_was_ready() -> None:
+    for view in EVERYTHING:
+        action = plan(view, NOW)
+        if isinstance(action, Pause) or action == Note(Event.PAUSED):
+            assert view.desired in (Desired.PASSIVATED, Desired.STOPPED)
+            assert view.depth is Depth.PAUSE
+            assert view.observed.state in (Observed.STARTED, Observed.PAUSED)
+            assert view.runtime is not None
+            assert view.runtime.instance == view.observed.instance != ""
+        if isinstance(action, Pause) and view.observed.state is Observed.STARTED:
+            assert view.settled_at <= NOW, "proxies have a say in it"
+
+
+def test_only_the_very_start_that_was_paused_goes_on_without_a_check() -> None:
+    for view in EVERYTHING:
+        if isinstance(plan(view, NOW), Resume | Resumed):
+            assert view.desired is Desired.STARTED
+            assert view.observed.state is Observed.PAUSED
+            assert view.runtime is not None
+            assert view.runtime.instance == view.observed.instance != ""
+
+
+def test_what_is_deep_asleep_runs_in_no_way() -> None:
+    for view in EVERYTHING:
+        if view.desired in (Desired.PASSIVATED, Desired.STOPPED) and view.depth is Depth.STOP:
+            assert not isinstance(plan(view, NOW), Pause)
+            if isinstance(plan(view, NOW), Nothing):
+                assert view.runtime is not None
+                assert view.runtime.status in {Status.ABSENT, Status.EXITED}
 
 
 def test_only_what_is_not_declared_is_removed_and_only_on_fresh_evidence() -> None:
@@ -135,6 +177,9 @@ def test_what_is_as_it_should_be_is_left_alone() -> None:
             if view.desired is Desired.STARTED:
                 assert view.observed.state is Observed.STARTED
                 assert view.runtime.instance == view.observed.instance
+            elif view.runtime.status is Status.PAUSED:
+                assert view.observed.state is Observed.PAUSED
+                assert view.depth is Depth.PAUSE
             else:
                 assert view.observed.state is Observed.STOPPED
                 assert view.runtime.status in {Status.ABSENT, Status.EXITED}
@@ -181,6 +226,35 @@ def test_the_rows_people_ask_about(
     desired: Desired, observed: ObservedState, runtime: Runtime | None, expected: Action
 ) -> None:
     assert decide(desired, observed, runtime) == expected
+
+
+@pytest.mark.parametrize(
+    ("desired", "observed", "runtime", "expected"),
+    [
+        (Desired.PASSIVATED, was(Observed.STARTED), up(), Pause()),
+        # Continued by hand, or a pause that a crash of ours came before.
+        (Desired.PASSIVATED, was(Observed.PAUSED), up(), Pause()),
+        (Desired.PASSIVATED, was(Observed.PAUSED), Runtime(status=Status.PAUSED, instance="i1"), Nothing()),
+        # Paused by hand, as it should be anyway.
+        (Desired.PASSIVATED, was(Observed.STARTED), Runtime(status=Status.PAUSED, instance="i1"), Note(Event.PAUSED)),
+        # Another start than the one that was ready, one that is still starting, and one that is being stopped.
+        (Desired.PASSIVATED, was(Observed.STARTED), up("i2"), Stop(StopCause.ASLEEP)),
+        (Desired.PASSIVATED, was(Observed.STARTING), up(), Stop(StopCause.ASLEEP)),
+        (Desired.PASSIVATED, was(Observed.STOPPING), up(), Stop(StopCause.ASLEEP)),
+        (Desired.PASSIVATED, was(Observed.PAUSED), ended(), Note(Event.EXITED)),
+        # A wake: it is looked at first, since a pause may have ended in many ways.
+        (Desired.STARTED, was(Observed.PAUSED), None, Look()),
+        (Desired.STARTED, was(Observed.PAUSED), Runtime(status=Status.PAUSED, instance="i1"), Resume()),
+        (Desired.STARTED, was(Observed.PAUSED), up(), Resumed()),
+        (Desired.STARTED, was(Observed.PAUSED), up("i2"), AwaitReady("i2", Event.LAPSED)),
+        (Desired.STARTED, was(Observed.PAUSED), Runtime(status=Status.PAUSED, instance="i2"), Start(Event.START)),
+        (Desired.STARTED, was(Observed.PAUSED), ended(), Start(Event.START)),
+    ],
+)
+def test_the_rows_about_pauses(
+    desired: Desired, observed: ObservedState, runtime: Runtime | None, expected: Action
+) -> None:
+    assert decide(desired, observed, runtime, depth=Depth.PAUSE) == expected
 
 
 def test_a_crash_of_what_served_is_recorded_with_what_the_runtime_says() -> None:
