@@ -91,9 +91,9 @@ def no_take_back() -> AbstractContextManager[Any]:
     """A proxy that has requests in flight does not take a passivation back."""
     wake = Waker.wake
 
-    def for_visitors_alone(self: Waker, entry: Entry, cause: Cause) -> None:
+    def for_visitors_alone(self: Waker, entry: Entry, cause: Cause, *more: Any) -> None:  # noqa: ANN401 - passed on
         if cause is not Cause.IN_USE:
-            wake(self, entry, cause)
+            wake(self, entry, cause, *more)
 
     return patch.object(Waker, "wake", for_visitors_alone)
 

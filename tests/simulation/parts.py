@@ -112,7 +112,10 @@ class ProxyPart(Part):
             self.listener = Listener(Forwarding(80, ()))
             tasks.start(mirror.source.run(), "mirror")
             tasks.start(proxy.activity.run(), "activity")
-            tasks.start(registry.announce(Member(kind="gogeta", id=f"{self.name}-{self.generation}")), "announce")
+            proxy.yielding.introduce(Member(kind="gogeta", id=f"{self.name}-{self.generation}"))
+            tasks.start(proxy.awaiting.run(), "wake reports")
+            tasks.start(proxy.yielding.run(), "yielding")
+            tasks.start(registry.announce(proxy.yielding.told, changed=proxy.yielding.changed), "announce")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await mirror.source.wait_synced()
