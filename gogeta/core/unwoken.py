@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Final
 
 from gogeta.core.callers import Unwoken, Why
-from gogeta.core.pages import Page, error_page, problem
+from gogeta.core.pages import BUILT_IN, Page, Theme, error_page, problem
 from gogeta.core.refusal import Reason
 from gogeta.domain.asleep import ALLOW, DISALLOW
 
@@ -22,7 +22,7 @@ _ROBOTS: Final = {DISALLOW: "User-agent: *\nDisallow: /\n", ALLOW: "User-agent: 
 _BODILESS: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT})
 
 
-def asleep_answer(unwoken: Unwoken, *, html: bool, request_id: str) -> Page:
+def asleep_answer(unwoken: Unwoken, *, html: bool, request_id: str, theme: Theme = BUILT_IN) -> Page:
     """The answer to a request that wakes nothing; ``html``: a page for people is accepted."""
     if unwoken.why is Why.FAVICON:
         return Page(HTTPStatus.NO_CONTENT, _NO_STORE, b"")
@@ -34,15 +34,18 @@ def asleep_answer(unwoken: Unwoken, *, html: bool, request_id: str) -> Page:
             return Page(unwoken.status, _NO_STORE, b"")
         return Page(unwoken.status, _TEXT, b"asleep\n")
     seconds = RETRY_PREFETCH_SECONDS if unwoken.why is Why.PREFETCH else RETRY_BOT_SECONDS
-    return (error_page if html else problem)(Reason.ASLEEP, request_id, retry_after=seconds)
+    if html:
+        return error_page(Reason.ASLEEP, request_id, theme=theme, retry_after=seconds)
+    return problem(Reason.ASLEEP, request_id, retry_after=seconds)
 
 
-def too_many_wakes(reason: Reason, wait_ms: int, *, html: bool, request_id: str) -> Page:
+def too_many_wakes(reason: Reason, wait_ms: int, *, html: bool, request_id: str, theme: Theme = BUILT_IN) -> Page:
     """The answer to a request beyond a wake budget, which may be made again after ``wait_ms``."""
     seconds = -(-wait_ms // 1000)
-    return (error_page if html else problem)(
-        reason, request_id, retry_after=seconds, more=f"It can be started again in {_about(seconds)}."
-    )
+    more = f"It can be started again in {_about(seconds)}."
+    if html:
+        return error_page(reason, request_id, theme=theme, retry_after=seconds, more=more)
+    return problem(reason, request_id, retry_after=seconds, more=more)
 
 
 def _about(seconds: int) -> str:

@@ -78,7 +78,12 @@ class Doorkeeper:
         """Answer a request that may not wake this sleeping tenant; False when it may."""
         unwoken = self._judge(exchange, entry)
         if unwoken is not None:
-            page = asleep_answer(unwoken, html=_reads_html(exchange), request_id=exchange.request_id.decode())
+            page = asleep_answer(
+                unwoken,
+                html=_reads_html(exchange),
+                request_id=exchange.request_id.decode(),
+                theme=self._proxy.theming.theme,
+            )
             return self._answer(exchange, page, unwoken.why, Reason.ASLEEP)
         if entry.waking is not None and not entry.waking.done():
             # Somebody's wake is under way: this one adds none.
@@ -110,7 +115,13 @@ class Doorkeeper:
         return int(self._proxy.loop_time() * 1000)
 
     def _too_many(self, exchange: Exchange, why: Why, reason: Reason, wait_ms: int) -> bool:
-        page = too_many_wakes(reason, wait_ms, html=_reads_html(exchange), request_id=exchange.request_id.decode())
+        page = too_many_wakes(
+            reason,
+            wait_ms,
+            html=_reads_html(exchange),
+            request_id=exchange.request_id.decode(),
+            theme=self._proxy.theming.theme,
+        )
         return self._answer(exchange, page, why, reason)
 
     def _answer(self, exchange: Exchange, page: Page, why: Why, reason: Reason) -> bool:
