@@ -11,6 +11,9 @@ listening  -> the application listens, as it says itself; nothing when it did so
 noticed    -> passivator has decided `started`: its check that the application is ready (the record, less the above)
 answered   -> the first byte is here: the write, its way to gogeta, connecting, forwarding, and the application's answer
 
+From pause (`--from pause`: asked, heard, answered as above) there is one phase between: `resumed`, the driver's call that
+lets it go on.
+
 `overhead` is what the system adds: all but `started` and `listening`, which are the driver's and the application's own.
 `told` is a part of `answered`: until this process, which watches the registry as gogeta does, knows of `started`.
 The times in the registry are whole milliseconds, so the phases next to them are exact to about one.
@@ -27,7 +30,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import httpx
@@ -58,10 +61,14 @@ from tests.rig.ports import free_port
 
 HELP: Final = "first request to a sleeping tenant -> first byte of its answer, phase by phase"
 PHASES: Final = ("asked", "heard", "queued", "started", "listening", "noticed", "answered")
+PHASES_FROM_PAUSE: Final = ("asked", "heard", "resumed", "answered")
 _THEIRS: Final = ("started", "listening")
 """The driver's own time, and the application's."""
 _PROMISED: Final = {"p50": 15.0, "p99": 50.0}
 """Milliseconds of overhead, through etcd on a local disk."""
+_PROMISED_FROM_PAUSE: Final = 30.0
+"""Milliseconds in all at p50."""
+_PAUSE_AFTER: Final = "300ms"
 _NAME: Final = TenantName("bench")
 _REQUEST: Final = b"GET / HTTP/1.1\r\nHost: bench.localhost\r\nAccept: */*\r\nConnection: close\r\n\r\n"
 _LIMIT: Final = 60.0
@@ -73,6 +80,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The subcommand's options."""
     parser.add_argument("--driver", choices=("process", "docker"), default="process")
     parser.add_argument("--registry", choices=("embedded", "etcd"), default="embedded")
+    parser.add_argument("--from", dest="origin", choices=("stop", "pause"), default="stop", help="how deep it slept")
     parser.add_argument("-n", type=int, default=50, metavar="N", help="wakes to measure (default: 50)")
     parser.add_argument("--json", action="store_true", help="all samples, in milliseconds, as JSON")
 
@@ -81,27 +89,30 @@ def run(options: argparse.Namespace) -> int:
     """Measure and print."""
     surroundings = Surroundings()
     with running_system(options.driver, options.registry) as system:
-        wakes = asyncio.run(_wakes(system, options.n))
-    rows = {name: [wake[name] for wake in wakes] for name in (*PHASES, "total", "overhead", "told", "alone")}
+        wakes = asyncio.run(_wakes(system, options.n, paused=options.origin == "pause"))
+    rows = {name: [wake[name] for wake in wakes] for name in wakes[0]}
     if options.json:
-        figures = {"driver": options.driver, "registry": options.registry, "n": options.n, "ms": rows}
+        asked = {"driver": options.driver, "registry": options.registry, "from": options.origin, "n": options.n}
+        figures = {**asked, "ms": rows}
         print(json.dumps({"bench": "wake", "machine": machine(), **figures}))
         return 0
-    print(f"wake: {options.driver} driver, {options.registry} registry, n = {options.n}")
+    print(f"wake: {options.driver} driver, {options.registry} registry, from {options.origin}, n = {options.n}")
     print(machine_line())
     print(f"{surroundings}\n")
     print(table("ms", rows))
     print()
-    print("\n".join(lines(_targets(rows["overhead"]))))
+    print("\n".join(lines(_targets(rows))))
     return 0
 
 
-def _targets(overhead: Sequence[float]) -> list[Target]:
-    found = distribution(overhead)
+def _targets(rows: Mapping[str, Sequence[float]]) -> list[Target]:
+    if "resumed" in rows:
+        return [Target("total p50", _PROMISED_FROM_PAUSE, distribution(rows["total"])["p50"], unit="ms")]
+    found = distribution(rows["overhead"])
     return [Target(f"overhead {which}", most, found[which], unit="ms") for which, most in _PROMISED.items()]
 
 
-async def _wakes(system: System, count: int) -> list[dict[str, float]]:
+async def _wakes(system: System, count: int, *, paused: bool) -> list[dict[str, float]]:
     store = open_store(RegistrySettings(registry=parse_registry(system.registry)))
     try:
         async with Tasks("bench") as tasks:
@@ -109,7 +120,11 @@ async def _wakes(system: System, count: int) -> list[dict[str, float]]:
             tasks.start(mirror.source.run(), "mirror")
             await mirror.source.wait_synced()
             hosts = {"name": _NAME, "hosts": ["bench.localhost"], "idle_timeout": "never", "stop_grace": "1s"}
-            await registry.apply([read_tenant(hosts | system.declaration, what="bench")])
+            sleep = {"sleep": {"pause_after": _PAUSE_AFTER}} if paused else {}
+            await registry.apply([read_tenant({**hosts, **sleep, **system.declaration}, what="bench")])
+            if paused:
+                await registry.change_desired(_NAME, Cause.WAKE)
+                return [await _wake_from_pause(system, mirror) for _ in range(count + 1)][1:]
             # The first start of all makes what later ones find: a container, a network, a guardian.
             samples = []
             for _ in range(count + 1):
@@ -123,7 +138,52 @@ async def _wakes(system: System, count: int) -> list[dict[str, float]]:
 
 
 async def _wake(system: System, registry: Registry, mirror: TenantMirror) -> dict[str, float]:
-    await _until(mirror, lambda: _is_asleep(mirror.records.get(_NAME)))
+    began, ended, told, answer = await _visit(system, mirror, Observed.STOPPED)
+    record = mirror.records[_NAME]
+    phases = {phase.name: phase.ms for phase in record.observed.phases}
+    assert tuple(phases) == ("queued", "started", "ready"), phases
+    decided, ready_at = record.desired.since, record.observed.since
+    head, _, _ = answer.partition(b"\r\n\r\n")
+    listening_at = float(head.partition(b"X-Listening-At: ")[2].split()[0])
+    listening = max(0.0, listening_at - (ready_at - phases["ready"]))
+    await _put_to_sleep(registry, mirror)
+    sample = {
+        "asked": decided - began,
+        "heard": ready_at - sum(phases.values()) - decided,
+        "queued": phases["queued"],
+        "started": phases["started"],
+        "listening": listening,
+        "noticed": phases["ready"] - listening,
+        "answered": ended - ready_at,
+    }
+    total = ended - began
+    return {
+        **sample,
+        "total": total,
+        "overhead": total - sum(sample[name] for name in _THEIRS),
+        "told": told - ready_at,
+    }
+
+
+async def _wake_from_pause(system: System, mirror: TenantMirror) -> dict[str, float]:
+    began, ended, told, _ = await _visit(system, mirror, Observed.PAUSED)
+    record = mirror.records[_NAME]
+    phases = {phase.name: phase.ms for phase in record.observed.phases}
+    assert tuple(phases) == ("resumed",), phases
+    decided, ready_at = record.desired.since, record.observed.since
+    return {
+        "asked": decided - began,
+        "heard": ready_at - phases["resumed"] - decided,
+        "resumed": phases["resumed"],
+        "answered": ended - ready_at,
+        "total": ended - began,
+        "told": told - ready_at,
+    }
+
+
+async def _visit(system: System, mirror: TenantMirror, depth: Observed) -> tuple[float, float, float, bytes]:
+    """Wake it: when that began, ended, and was told, in epoch milliseconds, and the answer."""
+    await _until(mirror, lambda: _is_asleep(mirror.records.get(_NAME), depth))
     await asyncio.sleep(_REST)
     told: list[float] = []
 
@@ -147,30 +207,7 @@ async def _wake(system: System, registry: Registry, mirror: TenantMirror) -> dic
         unsubscribe()
         writer.close()
         await writer.wait_closed()
-    record = mirror.records[_NAME]
-    phases = {phase.name: phase.ms for phase in record.observed.phases}
-    assert tuple(phases) == ("queued", "started", "ready"), phases
-    decided, ready_at = record.desired.since, record.observed.since
-    head, _, _ = answer.partition(b"\r\n\r\n")
-    listening_at = float(head.partition(b"X-Listening-At: ")[2].split()[0])
-    listening = max(0.0, listening_at - (ready_at - phases["ready"]))
-    await _put_to_sleep(registry, mirror)
-    sample = {
-        "asked": decided - began,
-        "heard": ready_at - sum(phases.values()) - decided,
-        "queued": phases["queued"],
-        "started": phases["started"],
-        "listening": listening,
-        "noticed": phases["ready"] - listening,
-        "answered": ended - ready_at,
-    }
-    total = ended - began
-    return {
-        **sample,
-        "total": total,
-        "overhead": total - sum(sample[name] for name in _THEIRS),
-        "told": told[0] - ready_at,
-    }
+    return began, ended, told[0], answer
 
 
 async def _put_to_sleep(registry: Registry, mirror: TenantMirror) -> None:
@@ -187,10 +224,8 @@ async def _put_to_sleep(registry: Registry, mirror: TenantMirror) -> None:
             return
 
 
-def _is_asleep(record: TenantRecord | None) -> bool:
-    return (
-        record is not None and record.desired.state is Desired.PASSIVATED and record.observed.state is Observed.STOPPED
-    )
+def _is_asleep(record: TenantRecord | None, depth: Observed = Observed.STOPPED) -> bool:
+    return record is not None and record.desired.state is Desired.PASSIVATED and record.observed.state is depth
 
 
 async def _until(mirror: TenantMirror, wanted: Callable[[], bool]) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from bench.table import distribution, table
-from bench.wake import PHASES
+from bench.wake import PHASES, PHASES_FROM_PAUSE
 from tests.rig.programs import ProcessRack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,3 +41,14 @@ def test_the_phases_of_a_wake_are_the_whole_of_it(
         assert 0 < figures["ms"]["listening"][wake] < whole, "the application tells since when it listens"
         assert min(figures["ms"][phase][wake] for phase in PHASES) > -3, "stamps are exact to about a millisecond"
     assert min(figures["ms"]["alone"]) > 0
+
+
+@pytest.mark.e2e
+def test_a_wake_from_pause_has_phases_of_its_own(processes: ProcessRack) -> None:
+    ended = processes.run("python", "-m", "bench", "wake", "-n", "2", "--from", "pause", "--json", cwd=ROOT, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    figures = json.loads(ended.stdout)
+    assert figures["from"] == "pause"
+    for wake in range(2):
+        whole = figures["ms"]["total"][wake]
+        assert sum(figures["ms"][phase][wake] for phase in PHASES_FROM_PAUSE) == pytest.approx(whole, abs=0.01)
