@@ -11,8 +11,8 @@ listening  -> the application listens, as it says itself; nothing when it did so
 noticed    -> passivator has decided `started`: its check that the application is ready (the record, less the above)
 answered   -> the first byte is here: the write, its way to gogeta, connecting, forwarding, and the application's answer
 
-From pause (`--from pause`: asked, heard, answered as above) there is one phase between: `resumed`, the driver's call that
-lets it go on.
+From pause (`--from pause`; asked, heard and answered as above) there is one phase between: `resumed`, the driver's call
+that lets it go on.
 
 `overhead` is what the system adds: all but `started` and `listening`, which are the driver's and the application's own.
 `told` is a part of `answered`: until this process, which watches the registry as gogeta does, knows of `started`.
