@@ -1,7 +1,7 @@
 """One request's way, top to bottom: head -> route -> admission -> (hold, wake) -> forward -> response -> record.
 
 ``Proxy`` is what all connections of one worker share. Each method is one step of the way; the decisions themselves are
-pure and live in ``gogeta.core``.
+pure and live in ``gogeta.core``. The steps of a request whose tenant is not up are in ``holding.py``.
 """
 
 from __future__ import annotations
@@ -13,21 +13,18 @@ import os
 import re
 from collections.abc import Iterator
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final
 
 from gogeta.core.access_record import Ending
-from gogeta.core.admission import Forward, Hold, Page, Refuse, admit
 from gogeta.core.census import Census
 from gogeta.core.field_lines import FieldLines
 from gogeta.core.fields import REQUEST_KINDS, RESPONSE_KINDS
 from gogeta.core.limits import Bounds, too_large
 from gogeta.core.memory import Memory
-from gogeta.core.pages import REFRESH_SECONDS, SLOW_REFRESH_SECONDS, starting_page
-from gogeta.core.progress import Again, again
 from gogeta.core.refusal import Reason
 from gogeta.core.secure_only import HTTPS_PORT, to_https
 from gogeta.core.via import via_fields
-from gogeta.domain.lifecycle import Cause, Desired, Meeting
+from gogeta.domain.lifecycle import Meeting
 from gogeta.kit.clock import exact, wall_ms
 from gogeta.kit.tasks import Tasks
 from gogeta.net.activity import Activity
@@ -35,6 +32,7 @@ from gogeta.net.awaiting import Awaiting
 from gogeta.net.dialing import Dialer
 from gogeta.net.doorkeeper import Doorkeeper
 from gogeta.net.fleet import Entry, Fleet
+from gogeta.net.holding import Holding
 from gogeta.net.noting import note_exchange, note_refusal
 from gogeta.net.overdue import Overdue
 from gogeta.net.progress_streams import ProgressStreams
@@ -94,6 +92,7 @@ class Proxy:
         "doorkeeper",
         "draining",
         "fleet",
+        "holding",
         "https_port",
         "ids",
         "keep_alive_timeout",
@@ -147,7 +146,8 @@ class Proxy:
         self.tally = Tally()
         bounds = Bounds(settings.max_body, settings.exchange_timeout or 0.0, settings.max_idle_upstream)
         self.fleet = Fleet(bounds, https_only=settings.https_redirect)
-        self.fleet.on_change = self.changed
+        self.holding = Holding(self)
+        self.fleet.on_change = self.holding.changed
         self.waker = Waker(self, registry)
         self.awaiting = Awaiting(self, registry)
         self.doorkeeper = Doorkeeper(self, settings)
@@ -244,7 +244,7 @@ class Proxy:
         if awake:
             self.forward(exchange, entry)
         else:
-            self.admit(exchange)
+            self.holding.admit(exchange)
 
     def _note_use(self, exchange: Exchange, entry: Entry) -> None:
         """Note that a tenant is in use, if this is a use; not asked while that is noted already."""
@@ -287,90 +287,6 @@ class Proxy:
             return False
         exchange.reply(page, Reason.HTTPS)
         return True
-
-    def admit(self, exchange: Exchange) -> None:
-        """Decide what happens with a request now; asked again whenever something has changed."""
-        entry = exchange.entry
-        if exchange.ended or entry is None:
-            return
-        if (timer := entry.held.pop(exchange, None)) is not None:
-            timer.cancel()
-            self.tally.held -= 1
-        if not self.fleet.known(entry):
-            exchange.refuse(Reason.GONE)
-            return
-        if entry.meeting is Meeting.WAKE and self.doorkeeper.answers(exchange, entry):
-            return
-        now = self.clock()
-        navigation = exchange.head.navigation(exchange.method)
-        decision = admit(
-            entry.meeting, entry.record.tenant.wake, navigation=navigation, waited=now - exchange.held_since
-        )
-        match decision:
-            case Forward():
-                exchange.forwarded_at = now
-                if entry.awaited is not None:
-                    self.awaiting.forwarded(entry, exchange)
-                if exchange.held_since != exchange.began or timer is not None:
-                    self.tally.hold_seconds.add(now - exchange.began)
-                self.forward(exchange, entry)
-            case Hold(seconds, wake):
-                self._hold(exchange, entry, seconds, wake=wake)
-            case Page(wake):
-                if wake:
-                    self.awaiting.asks(entry, exchange)
-                    self.waker.wake(entry, Cause.REQUEST, exchange)
-                self._show_start(exchange, entry)
-            case Refuse(reason):
-                self._refuse(exchange, entry, reason)
-            case _:
-                assert_never(decision)
-
-    def _show_start(self, exchange: Exchange, entry: Entry) -> None:
-        """Answer a person with the starting page."""
-        policy, head = entry.record.tenant.wake, exchange.head
-        held = policy.mode == "auto" and policy.hold >= REFRESH_SECONDS / 2
-        page = starting_page(
-            _PORT.sub("", head.host.decode("ascii", "replace")),
-            exchange.request_id.decode(),
-            self.progress.of(entry),
-            theme=self.theming.theme,
-            refresh=REFRESH_SECONDS if held else SLOW_REFRESH_SECONDS,
-            framed=head.framed,
-        )
-        exchange.reply(page, Reason.WAKING)
-
-    def _refuse(self, exchange: Exchange, entry: Entry, reason: Reason) -> None:
-        """Refuse what met a tenant that is not up, and say when asking again makes sense."""
-        if reason is Reason.WAKE_TIMEOUT and self.waker.unreachable(entry):
-            exchange.refuse(Reason.REGISTRY)
-        elif reason is Reason.FAILED:
-            exchange.refuse(reason, again=self.tried_again(entry))
-        elif reason in (Reason.WAKE_TIMEOUT, Reason.HELD):
-            exchange.refuse(reason, retry_after=self.progress.of(entry).retry_after)
-        else:
-            exchange.refuse(reason)
-
-    def tried_again(self, entry: Entry) -> Again:
-        """Whether and when a tenant that could not be started is tried again."""
-        return again(entry.record.observed.reason, wall_ms())
-
-    def _admit_and_send(self, exchange: Exchange) -> None:
-        """Decide from outside the visitor's parser, which would send by itself what it has fed."""
-        self.admit(exchange)
-        exchange.flush()
-
-    def _hold(self, exchange: Exchange, entry: Entry, seconds: float, *, wake: bool) -> None:
-        if self.tally.held >= self.settings.max_held or len(entry.held) >= self.settings.max_held_per_tenant:
-            self._refuse(exchange, entry, Reason.HELD)
-            return
-        self.tally.held += 1
-        self.tally.holds += 1
-        loop = asyncio.get_running_loop()
-        entry.held[exchange] = loop.call_later(seconds, self._admit_and_send, exchange)
-        if wake:
-            self.awaiting.asks(entry, exchange)
-            self.waker.wake(entry, Cause.REQUEST, exchange)
 
     def forward(self, exchange: Exchange, entry: Entry) -> None:
         """Send a request to its tenant: at once on a connection that is there, else on a new one."""
@@ -433,7 +349,7 @@ class Proxy:
             return
         exchange.held_since = self.clock()
         self.activity.touch(entry)
-        self._admit_and_send(exchange)
+        self.holding.admit_and_send(exchange)
 
     def upstream_lost(self, exchange: Exchange, upstream: UpstreamConnection) -> None:
         """A tenant's connection ended under a request."""
@@ -528,21 +444,7 @@ class Proxy:
         if log is not None and log.takes(request_id, page.status, Ending.COMPLETE):
             note_refusal(log, connection.peer, request_id, page, reason, self.clock())
 
-    # Changes.
-
-    def changed(self, entry: Entry) -> None:
-        """A tenant's record changed, or a wake of it came to nothing: decide again for everybody who waits for it."""
-        desired = entry.record.desired
-        passivated = entry.meeting is Meeting.WAKE and desired.state is Desired.PASSIVATED
-        if passivated and desired.cause is not Cause.SLEEP and entry.in_use > len(entry.held):
-            # In use means in use: what is in flight here takes the passivation back before anything is stopped. An
-            # operator's sleep waits for it instead.
-            self.tally.taken_back += 1
-            self.waker.wake(entry, Cause.IN_USE)
-        for exchange in tuple(entry.held):
-            self._admit_and_send(exchange)
-        self.yielding.noted(entry)
-        self.progress.changed(entry)
+    # Once in a while.
 
     def sweep(self) -> None:
         """Once in a while: move the clock, end what is past its deadline."""

@@ -17,6 +17,7 @@ from gogeta.core.progress import Progress, progress
 from gogeta.core.refusal import Reason
 from gogeta.domain.lifecycle import Meeting, Observed
 from gogeta.kit.clock import wall_ms
+from gogeta.net.holding import tried_again
 
 if TYPE_CHECKING:
     from gogeta.net.exchange import Exchange
@@ -182,7 +183,7 @@ class ProgressStreams:
         elif entry.meeting is Meeting.FORWARD:
             kind, data = "ready", "{}"
         elif entry.meeting is Meeting.FAILED:
-            kind, data = "failed", failed_event(proxy.tried_again(entry), Reason.FAILED)
+            kind, data = "failed", failed_event(tried_again(entry), Reason.FAILED)
         elif audience.unasked >= _UNASKED:
             kind, data = "again", "{}"
         else:

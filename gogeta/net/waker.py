@@ -107,7 +107,7 @@ class Waker:
         self._unreachable.discard(entry.name)
         # This wake is over before whoever waits is decided on again: nobody may wait for it any more.
         entry.waking = None
-        self._proxy.changed(entry)
+        self._proxy.holding.changed(entry)
 
     def _not_woken(self, entry: Entry, error: GogetaError, *, refused: bool) -> None:
         wakes = self._proxy.tally.wakes
