@@ -149,6 +149,9 @@ class Exchange:
                 self.downstream.reading.hold(Hold.PENDING)
         elif pending:
             if self.pending_bytes:
+                if self.sent and upstream.was_reset():
+                    # Written to, it would be closed at once; what it said before is still to be read.
+                    return
                 self.sent = True
                 self.pending_bytes = 0
             self.pending = []

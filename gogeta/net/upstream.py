@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import select
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from gogeta.core.pool import Pool
 from gogeta.core.refusal import RefusedError
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WRITE_HIGH = 64 * 1024
+WRITE_HIGH: Final = 64 * 1024
+_BROKEN: Final = select.POLLERR | select.POLLHUP
 
 
 class UpstreamConnection(ResponseParsing):
@@ -178,6 +179,10 @@ class UpstreamConnection(ResponseParsing):
         Bytes that wait to be read would pass for the next answer; a request sent behind the tenant's goodbye is lost.
         """
         return not self._events.poll(0)
+
+    def was_reset(self) -> bool:
+        """Whether the tenant has broken it off, although the loop may not have told us yet."""
+        return any(events & _BROKEN for _, events in self._events.poll(0))
 
     def _switch(self, exchange: Exchange, rest: bytes) -> None:
         downstream = exchange.downstream

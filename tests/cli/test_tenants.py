@@ -127,7 +127,16 @@ def test_the_json_shape_is_the_documented_one(cli: Cli) -> None:
         "state",
     ]
     assert sorted(item["desired"]) == ["by", "cause", "since", "state", "wakes"]
-    assert sorted(item["observed"]) == ["phase", "phases", "reason", "since", "state", "wakes"]
+    assert sorted(item["observed"]) == [
+        "ahead",
+        "past_starts",
+        "phase",
+        "phases",
+        "reason",
+        "since",
+        "state",
+        "wakes",
+    ]
     assert cli("tenants", "-o", "json").json == {"tenants": [item]}
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 
 import pytest
 
+from gogeta.domain.upstreams import Endpoint
 from tests.net.stage import Stage, stage
 from tests.net.talk import OK, App, Message, get, post, until
 
@@ -330,3 +333,29 @@ async def test_many_interim_responses_are_passed_on_and_too_many_are_refused() -
             assert (await visitor.answer()).status == 103
         assert (await visitor.answer()).status == 502
         await until(lambda: app.lost == 1)
+
+
+PIECE = b"x" * 40_000
+
+
+async def test_an_early_answer_whose_connection_is_reset_at_once_still_arrives() -> None:
+    """What an application does that refuses a body and ends the connection with the rest of it unread."""
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.0)
+        async with stage() as on, on.visitor() as visitor:
+            endpoint = Endpoint("127.0.0.1", listener.getsockname()[1])
+            on.declare(endpoint=endpoint)
+            head = f"POST / HTTP/1.1\r\nHost: acme.test\r\nContent-Length: {10 * len(PIECE)}\r\n\r\n"
+            visitor.send(head.encode() + PIECE)
+            application, _ = await loop.sock_accept(listener)
+            got = 0
+            while got < len(PIECE):
+                got += len(await loop.sock_recv(application, 1 << 16))
+            # In this order and in one turn of the loop: the proxy hears of the body first, and then of the answer.
+            visitor.send(PIECE)
+            application.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")
+            application.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            application.close()
+            answer = await visitor.answer()
+            assert (answer.status, answer.body) == (413, b"big")
