@@ -96,14 +96,37 @@ def hangups(stop: asyncio.Event) -> Iterator[asyncio.Event]:
         loop.remove_signal_handler(signal.SIGHUP)
 
 
-def block() -> None:
-    """Let signals wait, for the program that this process is about to become (a mask outlives exec)."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, OURS)
+class Blocked:
+    """Signals that wait, for the program that this process is about to become (a mask outlives exec).
 
+    The mask is this thread's. Others still catch what comes, and what they have caught would end with them: ``caught``
+    says so, and whoever asks at the last moment need not become anything.
+    """
 
-def unblock() -> None:
-    """Hear them again."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, OURS)
+    def __init__(self) -> None:
+        """From now on. In the main thread, of a process with a loop that hears signals."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, OURS)
+        self._reading, self._writing = os.pipe()
+        for end in (self._reading, self._writing):
+            os.set_blocking(end, False)
+        self._before = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        self._numbers = b""
+
+    def caught(self) -> bool:
+        """Whether another thread has caught one meanwhile."""
+        with contextlib.suppress(BlockingIOError):
+            self._numbers += os.read(self._reading, 64)
+        return bool(self._numbers)
+
+    def end(self) -> None:
+        """Hear them again, those included that others have caught."""
+        signal.set_wakeup_fd(self._before)
+        self.caught()
+        os.close(self._reading)
+        os.close(self._writing)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, OURS)
+        for number in set(self._numbers):
+            os.kill(os.getpid(), number)
 
 
 def _is_terminal(number: int) -> bool:

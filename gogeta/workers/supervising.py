@@ -86,15 +86,17 @@ class Supervising:
 
     async def become_new(self) -> None:
         """Become the supervisor of the new version, in this very process. Returns when that fails, and at the stop."""
-        signals.block()
+        blocked = signals.Blocked()
         try:
             # A signal that was caught before still has to arrive.
             for _ in range(3):
                 await asyncio.sleep(0)
             if not self.stop.is_set():
-                relaunch.become(relaunch.SUPERVISOR, *self.supervisor.plain(again=self.hangup.is_set()))
+                told = self.supervisor.plain(again=self.hangup.is_set())
+                if not blocked.caught():
+                    relaunch.become(relaunch.SUPERVISOR, *told)
         except OSError as error:
             logs.setup(self.settings.log_level, self.settings.log_format, "gogeta")
             logger.error("this process cannot become the new version, and supervises it as it is: %s", error)  # noqa: TRY400 - its words say all
         finally:
-            signals.unblock()
+            blocked.end()

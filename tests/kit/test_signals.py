@@ -64,3 +64,24 @@ def test_who_is_asked_again_at_the_very_end_still_ends_well(processes: ProcessRa
     ends_slowly.wait_for_line("ending")
     ends_slowly.terminate()
     assert ends_slowly.wait() == 0
+
+
+def test_what_another_thread_catches_while_signals_are_blocked_is_not_lost(processes: ProcessRack) -> None:
+    becoming = processes.python(
+        "-c",
+        "import asyncio, os, signal, threading, time\n"
+        "from gogeta.kit.signals import Blocked, stop_signals\n"
+        "async def run():\n"
+        "    with stop_signals() as stop:\n"
+        "        threading.Thread(target=time.sleep, args=(20,), daemon=True).start()\n"
+        "        blocked = Blocked()\n"
+        "        assert not blocked.caught()\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        while not blocked.caught():\n"
+        "            time.sleep(0.01)\n"
+        "        assert not stop.is_set()\n"
+        "        blocked.end()\n"
+        "        await asyncio.wait_for(stop.wait(), 10)\n"
+        "asyncio.run(run())\n",
+    )
+    assert becoming.wait() == 0
