@@ -51,11 +51,12 @@ from bench.targets import Target, lines
 from gogeta.domain.lifecycle import Cause, Desired, Meeting, Observed
 from gogeta.domain.state import TenantRecord
 from gogeta.domain.tenant import TenantName, read_tenant
+from gogeta.kit.setting_values import parse_registry
 from gogeta.kit.tasks import Tasks
 from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.opening import open_store
 from gogeta.registry.registry import Registry
-from gogeta.settings import RegistrySettings, parse_registry
+from gogeta.settings import RegistrySettings
 from tests.rig.docker import PYTHON_IMAGE
 from tests.rig.ports import free_port
 

@@ -9,7 +9,8 @@ from typing import Final
 from gogeta.domain.quantities import format_duration, parse_duration, parse_size
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.options import ON_OFF, option
-from gogeta.settings import RegistrySettings, duration, one_of, parse_listener, parse_switch, text, whole
+from gogeta.kit.setting_values import duration, one_of, parse_listener, parse_switch, text, whole
+from gogeta.settings import RegistrySettings
 
 DRIVERS: Final = ("docker", "process")
 AUTO: Final = -1

@@ -11,9 +11,10 @@ from typing import Final, Self
 
 from bench.lifecycle.ledger import Ledger, read_ledger
 from gogeta.domain.tenant import Tenant, read_tenant
+from gogeta.kit.setting_values import parse_registry
 from gogeta.registry.opening import open_store
 from gogeta.registry.store import Store
-from gogeta.settings import RegistrySettings, parse_registry
+from gogeta.settings import RegistrySettings
 from tests.rig.docker import PYTHON_IMAGE, DockerEngine
 from tests.rig.etcd import EtcdServer
 from tests.rig.ports import free_port

@@ -10,10 +10,11 @@ from typing import Final
 from gogeta.domain.lifecycle import Desired, Meeting, Observed
 from gogeta.domain.state import TenantRecord
 from gogeta.domain.tenant import TenantName
+from gogeta.kit.setting_values import parse_registry
 from gogeta.kit.tasks import Tasks
 from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.opening import open_store
-from gogeta.settings import RegistrySettings, parse_registry
+from gogeta.settings import RegistrySettings
 
 ASLEEP: Final = "asleep"
 AWAKE: Final = "awake"

@@ -13,9 +13,10 @@ import pytest
 from gogeta.cli.main import gogeta
 from gogeta.domain.tenant import read_tenant
 from gogeta.kit.command import start
+from gogeta.kit.setting_values import parse_registry
 from gogeta.registry.opening import open_store
 from gogeta.registry.registry import Registry
-from gogeta.settings import RegistrySettings, parse_registry
+from gogeta.settings import RegistrySettings
 
 T = TypeVar("T")
 

@@ -19,10 +19,11 @@ from gogeta.domain.lifecycle import Desired, Observed
 from gogeta.domain.state import Member, ObservedState, Phase
 from gogeta.domain.tenant import read_tenant
 from gogeta.domain.upstreams import Endpoint
+from gogeta.kit.setting_values import parse_registry
 from gogeta.kit.tasks import Tasks
 from gogeta.registry.opening import open_store
 from gogeta.registry.registry import Registry
-from gogeta.settings import RegistrySettings, parse_registry
+from gogeta.settings import RegistrySettings
 from tests.rig.ports import free_port
 from tests.rig.programs import ProcessRack
 

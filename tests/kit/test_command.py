@@ -11,8 +11,9 @@ from gogeta.kit import logs
 from gogeta.kit.command import Settings, SettingsCommand, settings_options, start, version_option
 from gogeta.kit.exits import CommandError, ExitStatus, run, status_of, wants_json
 from gogeta.kit.options import option
+from gogeta.kit.setting_values import one_of, switch, text, whole
 from gogeta.kit.sources import Program
-from gogeta.settings import RegistrySettings, one_of, switch, text, whole
+from gogeta.settings import RegistrySettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from gogeta.kit.options import declared, option
+from gogeta.kit.setting_values import text, whole
 from gogeta.kit.sources import File, Program, SettingsError, Sources, read_file
-from gogeta.settings import text, whole
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,10 @@ import pytest
 from gogeta.domain.lifecycle import Cause, Observed
 from gogeta.domain.state import ObservedState
 from gogeta.domain.tenant import read_tenant
+from gogeta.kit.setting_values import parse_registry
 from gogeta.registry.opening import open_store
 from gogeta.registry.registry import Registry
-from gogeta.settings import RegistrySettings, parse_registry
+from gogeta.settings import RegistrySettings
 from tests.rig.ports import accepts, free_port
 from tests.rig.programs import ProcessRack, Program
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from gogeta.kit.setting_values import parse_registry
 from gogeta.registry.memory import MemorySpace, MemoryStore
 from gogeta.registry.opening import open_store
 from gogeta.registry.store import Store
-from gogeta.settings import RegistrySettings, parse_registry
+from gogeta.settings import RegistrySettings
 from tests.rig.etcd import EtcdCluster, EtcdServer
 
 KINDS = ["memory", "embedded", "etcd", "etcd-cluster"]

@@ -11,6 +11,7 @@ from gogeta.domain.state import DesiredState, LastAccess, Leader, Member, Observ
 from gogeta.domain.tenant import Tenant, read_tenant
 from gogeta.domain.timeline import Timeline, WakeReport, fold
 from gogeta.domain.wakefulness import Vetoes
+from gogeta.kit.setting_values import parse_registry
 from gogeta.registry import keys
 from gogeta.registry.codec import decode, encode
 from gogeta.registry.explaining import explained
@@ -18,7 +19,7 @@ from gogeta.registry.lead import FencedStore, stand
 from gogeta.registry.opening import open_store
 from gogeta.registry.registry import Registry
 from gogeta.registry.store import RegistryRefusedError
-from gogeta.settings import RegistrySettings, parse_registry
+from gogeta.settings import RegistrySettings
 from tests.registry.watching import Watching
 from tests.rig.etcd import EtcdFactory
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import pytest
 
+from gogeta.kit.setting_values import parse_registry
 from gogeta.registry import etcd_watch
 from gogeta.registry.mirror import Mirror
 from gogeta.registry.opening import open_store
@@ -24,7 +25,7 @@ from gogeta.registry.store import (
     RegistryUnavailableError,
     Store,
 )
-from gogeta.settings import RegistrySettings, parse_registry
+from gogeta.settings import RegistrySettings
 from tests.registry.relay import Relay
 from tests.registry.watching import Watching, watch_to_its_end
 from tests.rig.etcd import EtcdCluster, EtcdFactory, EtcdServer

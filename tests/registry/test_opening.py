@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from gogeta.domain.errors import InvalidInputError
+from gogeta.kit.setting_values import parse_registry
 from gogeta.registry import embedded_file
 from gogeta.registry.embedded import EmbeddedStore
 from gogeta.registry.embedded_file import EmbeddedFile
 from gogeta.registry.etcd import EtcdStore
 from gogeta.registry.opening import open_store, open_to_read
 from gogeta.registry.store import Put, RegistryError, RegistryRefusedError
-from gogeta.settings import RegistrySettings, parse_registry
+from gogeta.settings import RegistrySettings
 from tests.rig.certificates import CertificateAuthority
 
 
