@@ -17,7 +17,8 @@ from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import wall_ms
 from gogeta.kit.tasks import Tasks, first_of
 from gogeta.registry import keys
-from gogeta.registry.lead import Lead, end_lease, leader_of, moment, stand
+from gogeta.registry.lead import Lead, leader_of, moment, stand
+from gogeta.registry.membership import end_lease
 from gogeta.registry.mirror import Mirror
 from gogeta.registry.store import Change, Entry, Listing, RegistryError, RegistryRefusedError, Store
 from passivator.process_mark import ThisProcess

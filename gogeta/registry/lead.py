@@ -21,6 +21,7 @@ from gogeta.domain.state import Leader
 from gogeta.kit.clock import exact, monotonic
 from gogeta.registry import keys
 from gogeta.registry.codec import decode, encode
+from gogeta.registry.membership import end_lease
 from gogeta.registry.store import (
     Changes,
     Committed,
@@ -38,7 +39,6 @@ logger = logging.getLogger(__name__)
 
 MARGIN: Final = 0.1
 """Part of a lease's time that is left out at its end: clocks of two machines do not run at quite the same speed."""
-_FAREWELL: Final = 1.0
 
 
 class NotLeadingError(RegistryError):
@@ -121,15 +121,6 @@ async def stand(store: Store, group: str, leader: Leader, ttl: float, over: int 
         await end_lease(store, lease)
         return None
     return Lead(group, result.revision, lease, ttl, asked_at)
-
-
-async def end_lease(store: Store, lease: int) -> None:
-    """End a lease now if that is possible; it ends by itself otherwise."""
-    try:
-        async with asyncio.timeout(_FAREWELL):
-            await store.revoke(lease)
-    except (RegistryError, TimeoutError) as error:
-        logger.debug("a lease will end by itself: %s", error)
 
 
 class FencedStore:

@@ -2,7 +2,8 @@
 
 Every write to the registry goes through here, so this file is the list of all writers:
 
-- declarations: operators (``apply``, ``remove``), guarded by the generation key;
+- declarations: operators (``apply``, ``remove``) and passivator (``destroy``), guarded by the generation key
+  (``declarations.py``);
 - desired state: ``change_desired`` (wakers, operators) and ``passivate`` (the idle policy), by compare-and-set;
 - observed state: ``observe`` and ``forget``, by passivator alone;
 - last access: ``record_accesses``, by proxies alone;
@@ -10,7 +11,7 @@ Every write to the registry goes through here, so this file is the list of all w
 - reports of wakes: ``report_wakes``, by the proxy that asked for the wake;
 - hints that a tenant does not answer: ``suspect`` by proxies, ``clear_suspect`` by passivator;
 - vetoes, for those who explain: ``note_vetoes``, by passivator alone;
-- members: ``announce``, each process its own key, under a lease;
+- members: ``announce``, each process its own key, under a lease (``membership.py``);
 - leaders: ``lead.stand``, passivators alone, one key for each group, under a lease (``lead.py``).
 
 Errors of the store (``RegistryUnavailableError`` and its kin) pass through everywhere.
@@ -19,13 +20,12 @@ Errors of the store (``RegistryUnavailableError`` and its kin) pass through ever
 from __future__ import annotations
 
 import asyncio
-import difflib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NoReturn, TypeVar
 
-from gogeta.domain.errors import InvalidInputError, TransitionRefusedError, UnknownTenantError, WakeBudgetError
+from gogeta.domain.errors import InvalidInputError, TransitionRefusedError, WakeBudgetError
 from gogeta.domain.lifecycle import Cause, Desired, next_desired
 from gogeta.domain.state import (
     ASLEEP,
@@ -38,18 +38,17 @@ from gogeta.domain.state import (
     Suspicion,
     TenantRecord,
 )
-from gogeta.domain.tenant import Tenant, TenantName, find_conflict
+from gogeta.domain.tenant import TenantName
 from gogeta.domain.timeline import EMPTY, Timeline, WakeReport
 from gogeta.domain.wake_budget import History, milliseconds_to_wait, with_wake, within_the_hour
 from gogeta.domain.wakefulness import AwakeReason, Vetoes
-from gogeta.kit.backoff import Backoff
-from gogeta.kit.clock import monotonic, wall_ms
-from gogeta.kit.tasks import first_of
+from gogeta.kit.clock import wall_ms
 from gogeta.registry import keys
 from gogeta.registry.codec import decode, encode
+from gogeta.registry.declarations import ATTEMPTS, Declarations, load, unknown
+from gogeta.registry.membership import announce
 from gogeta.registry.records import Records
 from gogeta.registry.store import (
-    MAX_COMMIT_BYTES,
     MAX_OPERATIONS,
     Delete,
     Entry,
@@ -57,31 +56,16 @@ from gogeta.registry.store import (
     Listing,
     Put,
     RegistryError,
-    RegistryRefusedError,
     RegistryUnavailableError,
-    Store,
 )
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_ATTEMPTS: Final = 16
-"""Most rounds of a compare-and-set against other writers before giving up: more means that something is wrong."""
 MAX_TIMELINES: Final = 32
 """Most timelines in one commit: with each at its largest it is still far from the limit."""
-_KEY_BYTES: Final = 256
-"""What a key takes in a commit, at the most, and the generation's part."""
 _BY_OPERATOR: Final = frozenset({Cause.START, Cause.STOP, Cause.SLEEP})
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What ``apply`` did, by tenant name, each in the order given."""
-
-    created: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    unchanged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +77,18 @@ class DesiredChange:
     changed: bool
 
 
-class Registry:
-    """The operations (see the module's docstring). ``by`` is this process's name in everything it writes."""
-
-    def __init__(self, store: Store, by: str) -> None:
-        """``store`` is used and not owned: its maker closes it."""
-        self.store = store
-        self.by = by
+class Registry(Declarations):
+    """The operations (see the module's docstring); those on declarations are in ``declarations.py``."""
 
     async def load(self) -> Records:
         """Everything about all tenants, at one moment."""
-        records = Records()
-        records.reset(await self.store.list(keys.STATE))
-        return records
+        return await load(self.store)
 
     async def record(self, name: str) -> TenantRecord:
         """One tenant as of now. Raises UnknownTenantError, with the nearest name."""
         records = (await self.load()).by_name
         found = records.get(TenantName(name))
-        return found if found is not None else _unknown(name, records)
+        return found if found is not None else unknown(name, records)
 
     async def look_up(self, name: str) -> tuple[TenantRecord, dict[str, str]]:
         """One tenant without reading all, its keys each as of now; and which of them cannot be read, and why.
@@ -126,142 +103,6 @@ class Registry:
         records.reset(Listing(max((entry.revision for entry in found), default=1), found))
         record = records.by_name.get(TenantName(name))
         return (record if record is not None else await self.record(name)), records.quarantine
-
-    async def apply(self, tenants: Sequence[Tenant]) -> Applied:
-        """Create or change tenants; those not named stay as they are.
-
-        All conflicts are found before anything is written: HostConflictError names the host and both tenants, and then
-        nothing has changed. New tenants begin passivated.
-        """
-        first: dict[TenantName, TenantRecord] | None = None
-        for _ in range(_ATTEMPTS):
-            generation = await self.store.get(keys.GENERATION)
-            before = (await self.load()).by_name
-            # What is reported is the difference from what was there when we came.
-            first = before if first is None else first
-            named = {tenant.name for tenant in tenants}
-            claimed = {
-                host: record.name
-                for record in before.values()
-                if record.name not in named
-                for host in record.tenant.hosts
-            }
-            if (conflict := find_conflict(claimed, tenants)) is not None:
-                raise conflict
-            created = [tenant for tenant in tenants if tenant.name not in before]
-            changed = [tenant for tenant in tenants if tenant.name in before and before[tenant.name].tenant != tenant]
-            try:
-                written = await self._write(created, changed, generation.revision if generation else 0)
-            except RegistryUnavailableError as error:
-                if not error.unknown:
-                    raise
-                # What did happen will not have to be written in the next round.
-                continue
-            if written:
-                return Applied(
-                    created=tuple(tenant.name for tenant in tenants if tenant.name not in first),
-                    changed=tuple(
-                        tenant.name
-                        for tenant in tenants
-                        if tenant.name in first and first[tenant.name].tenant != tenant
-                    ),
-                    unchanged=tuple(
-                        tenant.name
-                        for tenant in tenants
-                        if tenant.name in first and first[tenant.name].tenant == tenant
-                    ),
-                )
-        raise RegistryError("others kept changing tenants at the same time", hint="try again in a moment")
-
-    async def _write(self, created: Iterable[Tenant], changed: Iterable[Tenant], generation: int) -> bool:
-        groups: list[list[Put | Delete]] = [[Put(keys.tenant_key(tenant.name), encode(tenant))] for tenant in changed]
-        asleep = encode(DesiredState(state=Desired.PASSIVATED, by=self.by, since=wall_ms()))
-        for tenant in created:
-            group: list[Put | Delete] = [Put(keys.tenant_key(tenant.name), encode(tenant))]
-            if not tenant.routed_only:
-                group.append(Put(keys.desired_key(tenant.name), asleep))
-            groups.append(group)
-        batch: list[Put | Delete] = []
-        batches = [batch]
-        size = 0
-        for group in groups:
-            size += (added := sum(len(item.value) + _KEY_BYTES for item in group if isinstance(item, Put)))
-            if batch and (len(batch) + len(group) >= MAX_OPERATIONS or size > MAX_COMMIT_BYTES):
-                batches.append(batch := [])
-                size = added
-            batch.extend(group)
-        for number, batch in enumerate(batches):
-            if not batch:
-                continue
-            # Each batch is guarded by the revision that the one before left behind.
-            result = await self.store.commit(
-                [*batch, Put(keys.GENERATION, self.by.encode())], [Guard(keys.GENERATION, generation)]
-            )
-            if not result.happened:
-                if number:
-                    logger.warning("another apply came between; going on with what is left")
-                return False
-            generation = result.revision
-        return True
-
-    async def remove(self, name: str) -> None:
-        """Remove a tenant's declaration and desired state; passivator then ends and removes what ran for it.
-
-        Raises UnknownTenantError, with the nearest name.
-        """
-        for _ in range(_ATTEMPTS):
-            generation = await self.store.get(keys.GENERATION)
-            tenant = await self.store.get(keys.tenant_key(name))
-            if tenant is None:
-                _unknown(name, (await self.load()).by_name)
-            try:
-                result = await self.store.commit(
-                    [
-                        Delete(keys.tenant_key(name)),
-                        Delete(keys.desired_key(name)),
-                        Delete(keys.access_key(name)),
-                        Delete(keys.timeline_key(name)),
-                        Delete(keys.wake_key(name)),
-                        Delete(keys.veto_key(name)),
-                        Put(keys.GENERATION, self.by.encode()),
-                    ],
-                    [
-                        Guard(keys.GENERATION, generation.revision if generation else 0),
-                        Guard(tenant.key, tenant.revision),
-                    ],
-                )
-            except RegistryUnavailableError as error:
-                if not error.unknown:
-                    raise
-                if await self.store.get(keys.tenant_key(name)) is None:
-                    return
-                continue
-            if result.happened:
-                return
-        raise RegistryError("others kept changing tenants at the same time", hint="try again in a moment")
-
-    async def destroy(self, name: str, tenant_revision: int, judged: Judgement) -> bool:
-        """Remove a tenant that nobody used, as ``remove`` does, if nothing it was judged by has changed; else False.
-
-        Raises RegistryUnavailableError: then it may have happened. Judged anew, it is found gone or is removed.
-        """
-        generation = await self.store.get(keys.GENERATION)
-        result = await self.store.commit(
-            [
-                Delete(keys.tenant_key(name)),
-                Delete(keys.desired_key(name)),
-                Delete(keys.access_key(name)),
-                Delete(keys.veto_key(name)),
-                Put(keys.GENERATION, self.by.encode()),
-            ],
-            [
-                Guard(keys.GENERATION, generation.revision if generation else 0),
-                Guard(keys.tenant_key(name), tenant_revision),
-                Guard(keys.desired_key(name), judged.desired_revision),
-                Guard(keys.access_key(name), judged.access_revision),
-            ],
-        )
-        return result.happened
 
     async def change_desired(
         self,
@@ -286,7 +127,7 @@ class Registry:
             if known is not None
             else await self._read_desired(name, cause)
         )
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             state = next_desired(current.state, cause)
             # A changed answer may rest on an old view; a refusal and an unchanged one must not: somebody waits for it.
             if state is None and known is None:
@@ -337,7 +178,7 @@ class Registry:
             self.store.get(keys.tenant_key(name)), self.store.get(keys.desired_key(name))
         )
         if tenant is None:
-            _unknown(name, (await self.load()).by_name)
+            unknown(name, (await self.load()).by_name)
         if entry is None:
             return tenant.revision, ASLEEP, 0
         try:
@@ -536,60 +377,18 @@ class Registry:
 
     async def vetoes(self, name: str) -> Vetoes:
         """What keeps a tenant awake beyond its idle timeout, as passivator wrote last; what cannot be read is none."""
-        entry = await self.store.get(keys.veto_key(name))
-        if entry is None:
-            return Vetoes()
-        try:
-            return decode(Vetoes, entry.value, what=entry.key)
-        except InvalidInputError as error:
-            logger.warning("passed over %s", error)
-            return Vetoes()
+        return _passed_over(Vetoes, await self.store.get(keys.veto_key(name))) or Vetoes()
 
     async def members(self) -> tuple[Member, ...]:
         """The live processes of ours. Unreadable ones are left out."""
-        return tuple(
-            member for entry in (await self.store.list(keys.MEMBERS)).entries if (member := _member(entry)) is not None
-        )
+        listing = await self.store.list(keys.MEMBERS)
+        return tuple(member for entry in listing.entries if (member := _passed_over(Member, entry)) is not None)
 
     async def announce(
         self, member: Member | Callable[[], Member], ttl: float = 10.0, changed: asyncio.Event | None = None
     ) -> NoReturn:
-        """Keep ``member`` listed while this runs (run it as a task); ``ttl`` seconds after a crash it is gone.
-
-        A function is asked for what to list each time, and at once when ``changed`` is set.
-        """
-        backoff, changed = Backoff(), changed or asyncio.Event()
-        lease: int | None = None
-        written, renew_at = b"", 0.0
-        try:
-            while True:
-                changed.clear()
-                now = member() if callable(member) else member
-                key, value = keys.member_key(now.kind, now.id), encode(now)
-                try:
-                    if lease is not None and monotonic() >= renew_at:
-                        lease = lease if await self.store.keep_alive(lease) else None
-                        renew_at = monotonic() + ttl / 3
-                    if lease is None:
-                        granted = await self.store.grant(ttl)
-                        await self.store.commit([Put(key, value, granted)])
-                        # Only now: a lease that no key hangs on would be prolonged for ever.
-                        lease, written, renew_at = granted, value, monotonic() + ttl / 3
-                    elif value != written:
-                        await self.store.commit([Put(key, value, lease)])
-                        written = value
-                    backoff.reset()
-                    delay = max(renew_at - monotonic(), 0.001)
-                except RegistryError as error:
-                    logger.debug("cannot announce %s: %s", key, error)
-                    if isinstance(error, RegistryRefusedError):
-                        # The lease has ended: another one takes the key over.
-                        lease = None
-                    delay = backoff.next()
-                await first_of(changed, timeout=delay)
-        finally:
-            if lease is not None:
-                await _quietly(self.store.revoke(lease))
+        """Keep ``member`` listed while this runs: see ``membership.announce``."""
+        await announce(self.store, member, ttl, changed)
 
 
 def _passed_over(kind: type[T], entry: Entry | None) -> T | None:
@@ -600,24 +399,3 @@ def _passed_over(kind: type[T], entry: Entry | None) -> T | None:
     except InvalidInputError as error:
         logger.warning("passed over %s", error)
         return None
-
-
-async def _quietly(work: object) -> None:
-    try:
-        async with asyncio.timeout(1.0):
-            await work  # type: ignore[misc]
-    except (RegistryError, TimeoutError) as error:
-        logger.debug("the lease will end by itself: %s", error)
-
-
-def _member(entry: Entry) -> Member | None:
-    try:
-        return decode(Member, entry.value, what=entry.key)
-    except InvalidInputError as error:
-        logger.warning("skipped %s", error)
-        return None
-
-
-def _unknown(name: str, records: Mapping[TenantName, TenantRecord]) -> NoReturn:
-    close = difflib.get_close_matches(name, records, n=1)
-    raise UnknownTenantError(name, close[0] if close else None)

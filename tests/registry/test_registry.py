@@ -13,9 +13,10 @@ from gogeta.domain.tenant import Tenant, read_tenant
 from gogeta.domain.upstreams import Endpoint
 from gogeta.registry import keys
 from gogeta.registry.codec import encode
+from gogeta.registry.declarations import Applied
 from gogeta.registry.embedded import EmbeddedStore
 from gogeta.registry.memory import MemorySpace, MemoryStore
-from gogeta.registry.registry import Applied, Registry
+from gogeta.registry.registry import Registry
 from gogeta.registry.store import Put, RegistryUnavailableError, Store
 
 virtual_time = pytest.mark.virtual_time
