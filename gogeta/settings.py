@@ -176,7 +176,7 @@ class ServeSettings(RegistrySettings):
     )
     max_connections: int = option(
         20_000,
-        help="Most visitors' connections at once; more are refused with 503.",
+        help="Most visitors' connections at once, in each worker; more are refused with 503.",
         parse=whole(1),
         metavar="N",
         section="Limits",
