@@ -115,6 +115,7 @@ async def _all_at_once(stage: LifecycleStage, options: argparse.Namespace) -> St
         policy = {"idle_timeout": "never", "wake": {"timeout": f"{_DEADLINE:g}s"}}
         environment = {"DELAY": str(options.delay)}
         await registry.apply([stage.tenant(name, environment=environment, **policy) for name in names])
+        await stage.known(names)
         # Not the order of their names: that is one in which nobody came.
         chance.shuffle(names)
         visitors = Visitors(stage.ports, chance, patience=_DEADLINE)

@@ -111,6 +111,7 @@ async def _wake(stage: LifecycleStage, count: int) -> Woken:
         registry = Registry(store, "cli/bench")
         policy = {"idle_timeout": "never", "wake": {"timeout": f"{_LIMIT:g}s"}, "ready": {"timeout": f"{_LIMIT:g}s"}}
         await registry.apply([stage.tenant(_NAME, environment={"GATE": str(gate)}, **policy)])
+        await stage.known([_NAME])
         async with contextlib.AsyncExitStack() as connections, asyncio.timeout(_LIMIT):
             memory = {"before": _resident(stage)}
             streams = [

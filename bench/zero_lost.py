@@ -97,6 +97,7 @@ async def _traffic(stage: LifecycleStage, options: argparse.Namespace) -> Outcom
                     for name, timeout in idle.items()
                 ]
             )
+            await stage.known(idle)
             began = loop.time()
             until = began + options.minutes * 60
             # The last stops are followed by no wake.

@@ -35,11 +35,17 @@ def pytest_asyncio_loop_factories(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by the parts they use, and run the end-to-end ones last: a unit test says more about a fault."""
+    """Mark tests by the parts they use, and run the end-to-end ones last: a unit test says more about a fault.
+
+    The end-to-end ones run whole programs on the real clock, and a machine that stands still for some seconds can
+    upset any of them. One that failed is run once more; the closing lines tell of it, with what it said the first time.
+    """
     for item in items:
         for fixture in getattr(item, "fixturenames", ()):
             if marker := _MARKER_OF_FIXTURE.get(fixture):
                 item.add_marker(marker)
+        if item.get_closest_marker("e2e"):
+            item.add_marker(pytest.mark.flaky(reruns=1))
     items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)
 
 
@@ -57,6 +63,9 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """One line about the tests that did not run for want of a part."""
+    """What must not be overlooked: the tests that failed at first, and those that did not run for want of a part."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.write_line(f"FAILED AT FIRST {report.nodeid}", yellow=True)
+        terminalreporter.write_line(report.longreprtext[-3000:])
     if line := _not_run(config):
         terminalreporter.write_line(line, red=bool(os.environ.get("CI")), yellow=True)

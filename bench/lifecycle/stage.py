@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from bench.lifecycle import wire
 from bench.lifecycle.ledger import Ledger, read_ledger
 from gogeta.domain.tenant import Tenant, read_tenant
 from gogeta.kit.setting_values import parse_registry
@@ -106,6 +109,16 @@ class LifecycleStage(contextlib.AbstractContextManager["LifecycleStage"]):
         """The registry, as our programs open it. Whoever asks closes it."""
         return open_store(RegistrySettings(registry=parse_registry(self.etcd.registry_url)))
 
+    async def known(self, names: Iterable[str]) -> None:
+        """Return when each proxy knows these tenants: they hear of a declaration a moment after it was written.
+
+        What is fetched in advance wakes nobody, and is answered with another status than a host that is not known.
+        """
+        async with asyncio.timeout(_STARTING):
+            for port, name in itertools.product(self.ports, names):
+                while await _status(port, f"{name}.localhost") == 404:  # noqa: ASYNC110 - another program's state
+                    await asyncio.sleep(0.02)
+
     def ledger(self) -> Ledger:
         """What the applications have written so far."""
         return read_ledger(self.ledger_path)
@@ -127,3 +140,9 @@ class LifecycleStage(contextlib.AbstractContextManager["LifecycleStage"]):
         else:
             how = {"process": {"command": [sys.executable, "-I", "-S", str(APPLICATION)], "env": env}}
         return read_tenant({"name": name, "hosts": [f"{name}.localhost"], **how, **fields}, what=name)
+
+
+async def _status(port: int, host: str) -> int:
+    async with wire.connected(port) as (reader, writer):
+        writer.write(wire.request("GET", "/", host, "Sec-Purpose: prefetch"))
+        return (await wire.read_head(reader)).status

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from tests.rig.docker import DockerEngine, DockerRefused
 from tests.rig.ports import free_port
 from tests.rig.programs import Finished, ProcessRack, Program, resolve
@@ -195,6 +197,11 @@ class System:
             )
             # Each look is a process of its own: more often would only slow down what is waited for.
             time.sleep(0.5)
+
+    def metric(self, name: str) -> float:
+        """One of this gogeta's numbers, one without labels."""
+        lines = httpx.get(f"http://127.0.0.1:{self.admin}/metrics", timeout=10, trust_env=False).text.splitlines()
+        return next(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
 
     # ------------------------------------------------------------------------------------------------ the visitor
 

@@ -1,10 +1,13 @@
 """What the fault tests share: systems on a real registry, and many requests at once."""
 
 import asyncio
+import functools
 import json
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -12,6 +15,9 @@ from tests.e2e.system import Answer, System
 from tests.rig.docker import DockerEngine
 from tests.rig.etcd import EtcdServer
 from tests.rig.programs import ProcessRack
+
+_VISITORS: Final = ThreadPoolExecutor(64, "visitor")
+"""Threads of their own: held visitors would take all of the loop's, which are few, from those who watch."""
 
 
 @pytest.fixture
@@ -30,7 +36,8 @@ def contained(
 
 async def curl(system: System, name: str, path: str = "/", *options: str, timeout: float = 40.0) -> Answer:
     """A visitor's request for a tenant, without standing in the loop's way."""
-    return await asyncio.to_thread(system.curl, f"{name}.localhost", path, *options, timeout=timeout)
+    ask = functools.partial(system.curl, f"{name}.localhost", path, *options, timeout=timeout)
+    return await asyncio.get_running_loop().run_in_executor(_VISITORS, ask)
 
 
 async def seen(etcd: EtcdServer, name: str, *states: str, within: float = 40.0) -> None:
@@ -42,6 +49,14 @@ async def seen(etcd: EtcdServer, name: str, *states: str, within: float = 40.0) 
             return
         assert asyncio.get_running_loop().time() < give_up, f"{name} is not {states}: {value}"
         await asyncio.sleep(0.02)
+
+
+async def held(system: System, count: int, within: float = 40.0) -> None:
+    """Return as soon as this proxy holds so many requests."""
+    give_up = asyncio.get_running_loop().time() + within
+    while (now := await asyncio.to_thread(system.metric, "gogeta_held_requests")) != count:
+        assert asyncio.get_running_loop().time() < give_up, f"{now:g} requests are held, not {count}"
+        await asyncio.sleep(0.05)
 
 
 async def burst(systems: Sequence[System], name: str, count: int) -> list[Answer]:

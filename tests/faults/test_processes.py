@@ -3,11 +3,12 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.system import System
-from tests.faults.conftest import burst, curl, eventually_served, instances, seen, statuses
+from tests.faults.conftest import burst, curl, eventually_served, held, instances, seen, statuses
 from tests.rig.etcd import EtcdServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
@@ -34,9 +35,10 @@ async def test_two_proxies_that_wake_at_once_are_one_start(local: System) -> Non
 
 
 async def test_a_proxy_killed_while_it_holds_requests_takes_the_wake_not_with_it(
-    local: System, etcd: EtcdServer
+    local: System, etcd: EtcdServer, tmp_path: Path
 ) -> None:
-    local.declare("acme", idle="10m", delay=3.0)
+    gate = tmp_path / "gate"
+    local.declare("acme", idle="10m", after=gate)
     other = local.beside()
     local.serve()
     other.serve()
@@ -45,8 +47,11 @@ async def test_a_proxy_killed_while_it_holds_requests_takes_the_wake_not_with_it
     waiting = [asyncio.create_task(curl(local, "acme")) for _ in range(5)]
     elsewhere = asyncio.create_task(curl(other, "acme"))
     await seen(etcd, "acme", "starting")
+    await held(local, 5)
+    await held(other, 1)
     local.gogeta.kill()
     broken = await asyncio.gather(*waiting)
+    gate.touch()
     # Their proxy is gone: no answer at all, and so nothing that could be taken for one.
     assert {(answer.status, answer.exit != 0) for answer in broken} == {(0, True)}
     assert (await elsewhere).status == 200
@@ -56,14 +61,18 @@ async def test_a_proxy_killed_while_it_holds_requests_takes_the_wake_not_with_it
     assert (await asyncio.to_thread(local.tenant, "acme"))["desired"]["wakes"] == 1
 
 
-async def test_a_passivator_frozen_during_a_start_goes_on_when_it_is_thawed(local: System, etcd: EtcdServer) -> None:
-    local.declare("acme", idle="10m", delay=1.0)
+async def test_a_passivator_frozen_during_a_start_goes_on_when_it_is_thawed(
+    local: System, etcd: EtcdServer, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    local.declare("acme", idle="10m", after=gate)
     local.serve()
     local.control()
     local.apply()
     asking = asyncio.create_task(curl(local, "acme"))
     await seen(etcd, "acme", "starting")
     local.passivator.pause()
+    gate.touch()
     await asyncio.sleep(4)
     assert not asking.done(), "nobody says that it is ready"
     local.passivator.resume()

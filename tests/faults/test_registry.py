@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.system import System
-from tests.faults.conftest import curl, eventually_served, seen
+from tests.faults.conftest import curl, eventually_served, held, seen
 from tests.registry.relay import Relay
 from tests.rig.etcd import EtcdCluster, EtcdServer
 from tests.rig.programs import ProcessRack
@@ -84,14 +84,19 @@ async def test_wakes_and_sleeps_go_on_through_a_slow_registry(local: System, etc
     assert (await eventually_served(local, "acme")).headers["x-instance"] != first.headers["x-instance"]
 
 
-async def test_requests_held_over_a_restart_of_etcd_are_answered(local: System, etcd: EtcdServer) -> None:
-    local.declare("acme", idle="10m", delay=3.0)
+async def test_requests_held_over_a_restart_of_etcd_are_answered(
+    local: System, etcd: EtcdServer, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    local.declare("acme", idle="10m", after=gate)
     local.serve()
     local.control()
     local.apply()
     waiting = [asyncio.create_task(curl(local, "acme")) for _ in range(5)]
     await seen(etcd, "acme", "starting")
+    await held(local, 5)
     etcd.kill()
+    gate.touch()
     await asyncio.sleep(2)
     etcd.start()
     answers = await asyncio.gather(*waiting)
