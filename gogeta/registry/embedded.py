@@ -1,8 +1,8 @@
 """The store without a server: one SQLite file, shared by the processes of one machine.
 
 All work on the file (``embedded_file.py``) is done by one thread, so that nothing blocks the event loop; its queue is
-bounded. While somebody watches, that thread looks at the file every 20 ms for the commits of other processes, and after
-each of its own. It knows nothing of tenants.
+bounded. While somebody watches, that thread looks at the file when another process has committed
+(``embedded_news.py``), and after each commit of its own. It knows nothing of tenants.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Final, TypeVar
 
 from gogeta.kit.clock import monotonic
-from gogeta.registry.embedded_file import HISTORY, EmbeddedFile, Position
+from gogeta.registry.embedded_file import HISTORY, EmbeddedFile, Position, machine_seconds
+from gogeta.registry.embedded_news import News
 from gogeta.registry.store import (
     Changes,
     Committed,
@@ -32,9 +33,8 @@ from gogeta.registry.store import (
 
 T = TypeVar("T")
 
-_LOOK_EVERY: Final = 0.02
-_END_LEASES_EVERY: Final = 50
-"""Looks between two rounds for ended leases: about a second."""
+_END_LEASES_EVERY: Final = 1.0
+"""Seconds between two rounds for ended leases."""
 _SIGN_OF_LIFE: Final = 2.0
 _MAX_WAITING: Final = 10_000
 """Most calls waiting for the thread; more are refused as unavailable."""
@@ -47,10 +47,11 @@ class _Worker:
 
     def __init__(self, file: EmbeddedFile) -> None:
         self._file = file
+        self._news = News(file.path)
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._look: Look | None = None
         self._seen: Position | None = None
-        self._looks = 0
+        self._ended_at = 0.0
         # A daemon: a disk that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="registry-file", daemon=True)
         self._thread.start()
@@ -72,16 +73,19 @@ class _Worker:
                 future.set_result(result)
 
         self._jobs.put(job)
+        self._news.poke()
         return future
 
     def look(self, look: Look | None) -> None:
         """Call ``look`` (on the thread) with the position when it changed, or with what keeps it from being read."""
         self._look = look
         self._seen = None
+        self._news.poke()
 
     def stop(self) -> None:
         """End the thread when it has done what is queued, and close the file."""
         self._jobs.put(None)
+        self._news.poke()
 
     def join(self, timeout: float) -> None:
         """Wait for its end."""
@@ -89,31 +93,40 @@ class _Worker:
 
     def _run(self) -> None:
         while True:
-            try:
-                job = self._jobs.get(timeout=_LOOK_EVERY if self._look else None)
-            except queue.Empty:
-                self._look_now()
-                continue
-            if job is None:
-                self._file.close()
-                return
-            job()
-            self._look_now()
+            self._news.wait(watching=self._look is not None)
+            worked = False
+            while True:
+                try:
+                    job = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if job is None:
+                    self._file.close()
+                    self._news.close()
+                    return
+                job()
+                worked = True
+                # Others' watches of this process wait for what it has just committed.
+                self._look_now(own=True)
+            if not worked:
+                self._look_now(own=False)
 
-    def _look_now(self) -> None:
+    def _look_now(self, *, own: bool) -> None:
         look = self._look
         if look is None:
             return
         try:
-            self._looks += 1
-            if self._looks % _END_LEASES_EVERY == 0:
+            if machine_seconds() - self._ended_at >= _END_LEASES_EVERY:
+                self._ended_at = machine_seconds()
                 self._file.end_lapsed()
             position = self._file.position()
         except RegistryError as error:
             self._seen = None
             look(error)
             return
-        if position != self._seen:
+        changed = position != self._seen
+        self._news.looked(changed=changed, own=own or self._seen is None)
+        if changed:
             self._seen = position
             look(position)
 

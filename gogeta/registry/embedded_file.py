@@ -116,6 +116,7 @@ class EmbeddedFile:
         self._history = history
         self._boot = boot_id()
         self._read_only = read_only
+        self._changed = False
         if read_only:
             if not Path(path).exists():
                 raise RegistryRefusedError(
@@ -294,6 +295,7 @@ class EmbeddedFile:
             size += len(key) + len(value)
         if not changed:
             return int(revision) - 1
+        self._changed = True
         self._connection.execute(
             "UPDATE state SET revision = ?, log_rows = ?, log_bytes = ?", (revision, rows + changed, size)
         )
@@ -407,6 +409,7 @@ class EmbeddedFile:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         """A transaction that has the write lock from the start: what it reads is what it writes over."""
+        self._changed = False
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -423,6 +426,11 @@ class EmbeddedFile:
                     f"the registry file {self.path} could not be written: {error}", unknown=True
                 ) from error
             raise
+        if self._changed:
+            self._changed = False
+            # Now that it can be read: who watches the file hears of its time (``embedded_news.py``).
+            with contextlib.suppress(OSError):
+                os.utime(self.path)
 
     def _roll_back(self) -> None:
         with contextlib.suppress(sqlite3.Error):  # some errors have rolled back already
