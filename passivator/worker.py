@@ -264,10 +264,11 @@ class Worker:
         around, now = self._around, monotonic()
         if self._queued_since is None:
             self._queued_since = now
+        need = around.need(record.tenant)
+        # Its place is that of its asking, however long the claim of it takes.
+        turn = around.queue.enter(self.name, self.poke, now=now, need=need, failures=self._retry.failures)
         if not self.observed.group and not await self._claim():
             return AT_ONCE
-        need = around.need(record.tenant)
-        turn = around.queue.enter(self.name, self.poke, now=now, need=need, failures=self._retry.failures)
         if turn is not Turn.NOW:
             return self._wait_for_turn(record, event, turn, now - self._queued_since)
         self._occupy(True)  # noqa: FBT003 - a fact

@@ -10,7 +10,7 @@ from gogeta.domain.state import ReasonCode
 from gogeta.domain.tenant import TenantName
 from gogeta.registry.store import Delete
 from passivator.drivers.base import Status
-from tests.passivator.stage import Habit, Stage
+from tests.passivator.stage import Faults, Habit, Stage
 
 pytestmark = pytest.mark.virtual_time
 
@@ -678,6 +678,34 @@ async def test_never_more_starts_at_once_than_allowed_and_all_get_their_turn_in_
     assert most == 4
     # Four start side by side; beyond that nobody overtakes.
     assert all(abs(stage.runtime.order.index(name) - place) < 4 for place, name in enumerate(names))
+    await stage.kill()
+
+
+class SlowClaim(Faults):
+    """One tenant's first record takes long to be written."""
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__()
+        self._tenant = tenant
+
+    async def point(self, name: str) -> None:
+        if name.startswith("before commit") and name.endswith(f"observed/{self._tenant}"):
+            self._tenant = "nobody"
+            await asyncio.sleep(3)
+        await super().point(name)
+
+
+async def test_a_claim_that_takes_long_costs_a_tenant_its_place_no_more_than_its_own_time() -> None:
+    stage = Stage(max_starts=1)
+    await stage.up(SlowClaim("t01"))
+    names = [f"t{number:02}" for number in range(6)]
+    for name in names:
+        await stage.declare(name)
+    await asyncio.sleep(1)
+    for name in names:
+        await stage.wake(name)
+    await asyncio.sleep(20)
+    assert stage.runtime.order == names
     await stage.kill()
 
 
