@@ -198,10 +198,11 @@ class System:
             # Each look is a process of its own: more often would only slow down what is waited for.
             time.sleep(0.5)
 
-    def metric(self, name: str) -> float:
-        """One of this gogeta's numbers, one without labels."""
-        lines = httpx.get(f"http://127.0.0.1:{self.admin}/metrics", timeout=10, trust_env=False).text.splitlines()
-        return next(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
+    def metric(self, name: str, admin: int | None = None) -> float:
+        """One number of this gogeta, or of what listens on another ``admin`` port; 0 when there is none yet."""
+        url = f"http://127.0.0.1:{admin or self.admin}/metrics"
+        lines = httpx.get(url, timeout=10, trust_env=False).text.splitlines()
+        return next((float(line.split()[-1]) for line in lines if line.startswith(f"{name} ")), 0.0)
 
     # ------------------------------------------------------------------------------------------------ the visitor
 

@@ -224,3 +224,14 @@ def test_a_working_tenant_stays_awake(local_system: System) -> None:
         assert system.tenant("acme")["state"] == "started"
         time.sleep(1)
     system.until("acme", "passivated", "stopped", within=40)
+
+
+def test_a_container_that_works_stays_awake_until_it_has_done(docker_system: System) -> None:
+    system = docker_system
+    system.declare("acme", idle="2s", more="busy: {cpu: 4%}")
+    start(system)
+    instance(system)
+    assert system.curl("acme.localhost", "/work?seconds=12").status == 200
+    kept = 'passivator_kept_awake_total{reason="cpu"}'
+    until(lambda: system.metric(kept, system.passivator_admin) >= 1, "it is kept awake for its work", within=60)
+    system.until("acme", "passivated", "stopped", within=60)
