@@ -8,6 +8,7 @@ ways is not forwarded. What is sent on is written anew from the model; nothing i
 from __future__ import annotations
 
 import re
+from copy import copy
 from typing import Final
 
 from gogeta.core.field_lines import Field, Pairs
@@ -189,6 +190,12 @@ class RequestHead:
         if mode:
             return mode == b"navigate" and self.field(b"sec-fetch-dest") in (b"document", b"iframe", b"frame", b"")
         return b"text/html" in self.field(b"accept")
+
+    def with_lines(self, lines: bytes) -> RequestHead:
+        """The same with further fields, serialised: for one exchange."""
+        more = copy(self)
+        more.lines += lines
+        return more
 
     def serialise(self, method: bytes, target: bytes, forwarding: bytes, request_id: bytes) -> bytes:
         """The head for the upstream; ``forwarding`` are the forwarding fields, serialised."""

@@ -69,6 +69,8 @@ class Holding:
                 if wake:
                     proxy.awaiting.asks(entry, exchange)
                     proxy.waker.wake(entry, Cause.REQUEST, exchange)
+                if proxy.tracing is not None:
+                    proxy.tracing.waits(exchange, entry)
                 self._show_start(exchange, entry)
             case Refuse(reason):
                 self._refuse(exchange, entry, reason)
@@ -117,6 +119,8 @@ class Holding:
         if wake:
             self._proxy.awaiting.asks(entry, exchange)
             self._proxy.waker.wake(entry, Cause.REQUEST, exchange)
+        if self._proxy.tracing is not None:
+            self._proxy.tracing.waits(exchange, entry)
 
     def changed(self, entry: Entry) -> None:
         """A tenant's record changed, or a wake of it came to nothing: decide again for everybody who waits for it."""

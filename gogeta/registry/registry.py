@@ -113,13 +113,14 @@ class Registry(Declarations):
         renew: bool = False,
         per_hour: int = 0,
         request_id: str = "",
+        trace: str = "",
     ) -> DesiredChange:
         """Change what a tenant should be, for ``cause``, by compare-and-set; only one of many callers changes it.
 
         ``known`` is the caller's own view: when it is still true, one round trip is enough. ``renew``: write it also
         where it is that already, as a new wish: a failed start is then tried again at once. ``per_hour``: most wakes by
         visitors in any hour (0: no limit); those by operators, and passivations taken back, are not counted.
-        ``request_id``: the request that asks, for people. Raises UnknownTenantError; TransitionRefusedError when the
+        ``request_id``: the request that asks, for people; ``trace``: the wake's span, as a ``traceparent``. Raises UnknownTenantError; TransitionRefusedError when the
         table does not allow it (e.g. waking what an operator stopped); WakeBudgetError when it was woken often enough.
         """
         tenant_revision, current, revision = (
@@ -152,6 +153,7 @@ class Registry(Declarations):
                     wakes=wakes,
                     recent_wakes=carried(current.recent_wakes, now),
                     request_id=request_id,
+                    trace=trace or (current.trace if state is not Desired.STARTED or cause is Cause.IN_USE else ""),
                 )
                 try:
                     result = await self.store.commit(
@@ -189,7 +191,7 @@ class Registry(Declarations):
                 raise
             return tenant.revision, ASLEEP, entry.revision
 
-    async def ask_again(self, record: TenantRecord) -> DesiredChange | None:
+    async def ask_again(self, record: TenantRecord, *, trace: str = "") -> DesiredChange | None:
         """A visitor's request for one more try of a tenant that was given up; None when somebody else was first.
 
         Whether a try is made, and when, is passivator's to say. There is one however many ask: a commit that is
@@ -203,6 +205,7 @@ class Registry(Declarations):
             since=now,
             wakes=before.wakes + 1,
             recent_wakes=within_the_hour(before.recent_wakes, now),
+            trace=trace,
         )
         result = await self.store.commit(
             [Put(keys.desired_key(record.name), encode(desired))],
@@ -220,10 +223,11 @@ class Registry(Declarations):
         wakes: int,
         cause: Cause = Cause.IDLE,
         recent_wakes: History = (),
+        trace: str = "",
     ) -> DesiredChange | None:
         """Put an idle tenant to sleep, if nothing it was judged by has changed; None when something has.
 
-        ``wakes`` and ``recent_wakes`` are carried over from the desired state that was judged.
+        ``wakes``, ``recent_wakes`` and ``trace`` are carried over from the desired state that was judged.
         """
         now = wall_ms()
         desired = DesiredState(
@@ -233,6 +237,7 @@ class Registry(Declarations):
             since=now,
             wakes=wakes,
             recent_wakes=within_the_hour(recent_wakes, now),
+            trace=trace,
         )
         result = await self.store.commit(
             [Put(keys.desired_key(name), encode(desired))],
