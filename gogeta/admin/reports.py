@@ -216,6 +216,11 @@ class WorkerLink:
                     self._may_go.set()
                 case "retire":
                     self.retired.set()
+                case "log-levels":
+                    try:
+                        change_log_levels(read_log_levels(message.get("levels")))
+                    except InvalidInputError as error:
+                        logger.warning("the supervisor says what cannot be read: %s", error)
                 case other:
                     logger.warning("the supervisor says %r, which this version does not know", other)
         self._stop.set()

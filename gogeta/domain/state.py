@@ -203,6 +203,16 @@ class Suspicion:
     by: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """How far a group of passivators has told its webhooks."""
+
+    __pydantic_config__ = _LENIENT
+
+    revision: int
+    """Every observed state up to this revision has been told, or was given up."""
+
+
 ASLEEP: Final = DesiredState(state=Desired.PASSIVATED)
 NEVER_SEEN: Final = ObservedState(state=Observed.STOPPED)
 

@@ -37,6 +37,7 @@ from gogeta.domain.state import (
     ObservedState,
     Suspicion,
     TenantRecord,
+    Told,
 )
 from gogeta.domain.tenant import TenantName
 from gogeta.domain.timeline import EMPTY, Timeline, WakeReport
@@ -383,6 +384,15 @@ class Registry(Declarations):
     async def vetoes(self, name: str) -> Vetoes:
         """What keeps a tenant awake beyond its idle timeout, as passivator wrote last; what cannot be read is none."""
         return _passed_over(Vetoes, await self.store.get(keys.veto_key(name))) or Vetoes()
+
+    async def told(self, group: str) -> int | None:
+        """Up to which revision a group has told its webhooks; None where nothing (readable) says so."""
+        told = _passed_over(Told, await self.store.get(keys.webhook_key(group)))
+        return None if told is None else told.revision
+
+    async def note_told(self, group: str, revision: int) -> None:
+        """Write how far a group has told its webhooks; only who leads it does."""
+        await self.store.commit([Put(keys.webhook_key(group), encode(Told(revision=revision)))])
 
     async def members(self) -> tuple[Member, ...]:
         """The live processes of ours. Unreadable ones are left out."""

@@ -10,6 +10,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from gogeta.admin.ending import announce_end
+from gogeta.api.log_levels import log_level_operations
+from gogeta.api.operation import route
 from gogeta.kit import logs, notify, signals
 from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.tasks import Tasks, first_of
@@ -52,6 +54,7 @@ class Supervising:
             site.add_routes(
                 tenant_routes(partial(once, self.settings, explained), partial(once, self.settings, recounted))
             )
+            site.add_routes(map(route, log_level_operations(self.supervisor.set_log_levels)))
             try:
                 await site.start(self.supervisor.listeners.copies(ADMIN))
                 self.supervisor.show_on(site)

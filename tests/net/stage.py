@@ -39,6 +39,8 @@ class RecordingRegistry:
     suspects: list[str] = field(default_factory=list)
     askers: list[str] = field(default_factory=list)
     """The request id that came with each wake."""
+    traces: list[str] = field(default_factory=list)
+    """The trace context that came with each wake."""
     reports: list[Mapping[str, WakeReport]] = field(default_factory=list)
     on_wake: Callable[[str, Cause], Awaitable[DesiredChange]] | None = None
     tries: list[str] = field(default_factory=list)
@@ -55,15 +57,17 @@ class RecordingRegistry:
         known: TenantRecord | None = None,
         per_hour: int = 0,
         request_id: str = "",
+        trace: str = "",
     ) -> DesiredChange:
         """As Registry's."""
         self.wakes.append((name, cause))
         self.askers.append(request_id)
+        self.traces.append(trace)
         self._reach()
         assert self.on_wake is not None
         return await self.on_wake(name, cause)
 
-    async def ask_again(self, record: TenantRecord) -> DesiredChange | None:
+    async def ask_again(self, record: TenantRecord, *, trace: str = "") -> DesiredChange | None:
         """As Registry's."""
         self.tries.append(record.name)
         self._reach()
