@@ -39,7 +39,7 @@ from gogeta.kit.log_levels import level_signals
 from gogeta.kit.signals import stop_signals
 from gogeta.kit.tasks import Tasks
 from gogeta.kit.tenant_site import tenant_routes
-from gogeta.kit.tracing import TracingCollector, traced
+from gogeta.kit.tracing import Tracing, TracingCollector, traced
 from gogeta.net.access_log import access_logged
 from gogeta.net.certificates import Certificates
 from gogeta.net.forwarder import Proxy
@@ -231,10 +231,9 @@ async def serve(
             mirror = TenantMirror(store)
             parts = (settings, registry, _forbidden(settings, store), tasks, access_log, theming)
             proxy = Proxy(*parts) if tracing is None else TracedProxy(*parts, tracing=tracing)
-            if tracing is not None:
-                metrics.register(TracingCollector("gogeta", tracing))
             mirror.subscribe(proxy.fleet.changed)
-            metrics.register(ProxyCollector(proxy, mirror))
+            for collector in (ProxyCollector(proxy, mirror), *_spans(tracing)):
+                metrics.register(collector)
             server = Server(proxy, settings.listen, certificates)
             metrics.register(ListenerCollector(server.listeners, certificates))
             site.add_routes(tenant_routes(partial(explained, registry), partial(recounted, registry)))
@@ -274,6 +273,10 @@ async def serve(
     finally:
         await place.leave()
         await store.close()
+
+
+def _spans(tracing: Tracing | None) -> list[TracingCollector]:
+    return [] if tracing is None else [TracingCollector("gogeta", tracing)]
 
 
 def _settle_memory() -> None:

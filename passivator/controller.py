@@ -71,7 +71,7 @@ _TAKES_NOTHING: Final = frozenset({Observed.STOPPED, Observed.FAILED})
 class Controller:
     """Reconciles the tenants of one registry that one driver runs. ``run`` it; cancel it to end."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the one place where all parts come together
         self,
         settings: ControllerSettings,
         store: Store,

@@ -108,7 +108,7 @@ class Meters:
         )
         self.webhooks = Counter(
             "passivator_webhooks",
-            "Tries to deliver webhooks, by result: delivered, failed (tried again later), given-up, queue-full (dropped).",
+            "Tries to deliver webhooks, by result: delivered, failed (tried again later), given-up, queue-full.",
             ("result",),
             registry=registry,
         )

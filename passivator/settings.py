@@ -204,7 +204,6 @@ class ControllerSettings(TracingSettings):
         section="Life cycle",
     )
 
-
     webhook_urls: tuple[str, ...] = option(
         (),
         help="Where webhooks go (docs/webhooks.md): each URL gets every event. Off without one.",

@@ -1,7 +1,7 @@
 """Tells what becomes of tenants: one log line each, spans, and what is to be told to others.
 
-It hears of changes from the mirror of the registry, as the chronicle does, so no start and no stop ever waits for it; only
-who leads tells. What a change means is decided in ``core/transition.py``.
+It hears of changes from the mirror of the registry, as the chronicle does, so no start and no stop ever waits for it;
+only who leads tells. What a change means is decided in ``core/transition.py``.
 """
 
 from __future__ import annotations

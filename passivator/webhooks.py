@@ -1,8 +1,8 @@
-"""Tells others what became of tenants: signed messages over HTTP, tried again with growing pauses, in each tenant's order.
+"""Tells others what became of tenants: signed messages over HTTP, tried again with growing pauses, a tenant's in order.
 
 Nothing waits for it: what is to be told goes into a bounded queue, and what does not fit is dropped and counted. Only
-who leads tells. How far everything has been told stands in the registry, so that whoever leads next tells what is missing
-of each tenant: its last state. A message may come twice, with the same id; it is never said that it came once.
+who leads tells. How far everything has been told stands in the registry, so that whoever leads next tells what is
+missing of each tenant: its last state. A message may come twice, then with the same id.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ _FIRST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 300.0
 _NOTE_SECONDS: Final = 1.0
 """Between two writings of how far everything has been told."""
+_MOST_EARLY: Final = 10_000
 _LONGEST_SECRET_FILE: Final = 16 * 1024
 
 
@@ -123,6 +124,7 @@ class Webhooks:
 
     async def _deliver(self, url: str, message: Message) -> None:
         backoff = Backoff(first=_FIRST_PAUSE, limit=_LONGEST_PAUSE, factor=3.0)
+        problem: str | None = None
         for attempt in range(1, self._attempts + 1):
             async with self._slots[url]:
                 problem = await self._try(url, message)
@@ -163,12 +165,19 @@ class Telling:
         self._group = group
         self._seen = 0
         self._written = -1
+        self._early: deque[Message] | None = deque(maxlen=_MOST_EARLY)
+        """What happens before it is known what is to be told first."""
 
     def __call__(self, change: Transition) -> None:
         """The listener."""
         self._seen = max(self._seen, change.revision)
-        if change.event in self._events:
-            self._webhooks.tell(message_of(change, self._group))
+        if change.event not in self._events:
+            return
+        message = message_of(change, self._group)
+        if self._early is None:
+            self._webhooks.tell(message)
+        else:
+            self._early.append(message)
 
     async def run(self, records: Callable[[], Iterable[TenantRecord]]) -> NoReturn:
         """Tell what was missed before this term, of the tenants that are ours; then note how far we are, for ever."""
@@ -190,23 +199,31 @@ class Telling:
         backoff = Backoff(first=0.2, limit=5.0)
         # What comes while we ask is told as it comes; what was there before is compared with the answer.
         before = [missed(record) for record in records()]
+        told: int | None = None
         while True:
             try:
                 told = await self._registry.told(self._group)
-                break
             except RegistryError as error:
                 logger.debug("how far webhooks were told is not known yet: %s", error)
                 await asyncio.sleep(backoff.next())
+            else:
+                break
+        early, self._early = self._early or deque(), None
+        again = {message.id for message in early}
         last = max((change.revision for change in before if change is not None), default=0)
         for change in before:
             if told is not None and change is not None and change.revision > told and change.event in self._events:
-                self._webhooks.tell(message_of(change, self._group))
+                message = message_of(change, self._group)
+                if message.id not in again:
+                    self._webhooks.tell(message)
+        for message in early:
+            self._webhooks.tell(message)
         self._seen = max(self._seen, last)
 
 
 @asynccontextmanager
 async def posting(timeout: float) -> AsyncIterator[Post]:
-    """What sends over HTTP; an answer that takes longer than ``timeout`` seconds is none. Redirects are not followed."""
+    """What sends over HTTP; an answer that takes more than ``timeout`` seconds is none. Redirects are not followed."""
     limits = aiohttp.ClientTimeout(total=timeout)
     headers = {"User-Agent": f"gogeta-passivator/{__version__}"}
     async with aiohttp.ClientSession(timeout=limits, headers=headers, cookie_jar=aiohttp.DummyCookieJar()) as session:

@@ -85,8 +85,8 @@ class DesiredState:
     request_id: str = ""
     """The request that asked for the wake, as access logs have it; empty when it was not a request."""
     trace: str = ""
-    """The span of the wake that it belongs to, as a W3C ``traceparent``; empty where nobody traces. Who passivates carries
-    it over, so that the way to sleep belongs to the trace of the request that woke."""
+    """The span of the wake that it belongs to, as a W3C ``traceparent``; empty where nobody traces. Who passivates
+    carries it over, so that the way to sleep belongs to the trace of the request that woke."""
     recent_wakes: History = ()
     """Wakes by visitors in the last hour, counted by the minute of the epoch: what the wake budget is decided with."""
 

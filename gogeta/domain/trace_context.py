@@ -1,7 +1,7 @@
 """Whose trace something belongs to: W3C Trace Context (``traceparent``, ``tracestate``), read strictly. Pure.
 
-A ``traceparent`` that is not well formed counts as none, and its ``tracestate`` goes with it: a new trace is better than
-one that two systems understand in two ways. Where spans go, and whether there are any, is not known here.
+A ``traceparent`` that is not well formed counts as none, and its ``tracestate`` goes with it: a new trace is better
+than one that two systems understand in two ways. Where spans go, and whether there are any, is not known here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Spans on their way to a collector: noted at the cost of one append, encoded and sent by a thread of its own.
 
-What is traced only calls ``note`` with a span that is over. Nothing on the loop's side waits for a socket or a lock: while
-the collector is away or slow, spans are dropped and counted, and nothing else happens. OpenTelemetry (the extra
+What is traced only calls ``note`` with a span that is over. Nothing on the loop's side waits for a socket or a lock:
+while the collector is away or slow, spans are dropped and counted, and nothing else happens. OpenTelemetry (the extra
 ``tracing``) is imported only where somebody asked for spans. Which spans there are is not known here.
 """
 
@@ -130,7 +130,7 @@ class Tracing:
         return TraceContext(made[:32], made[32:], keeps(made[:32], self._share), random=True)
 
     def note(self, span: Span) -> None:
-        """Send a span that is over; one of a trace that is not kept goes nowhere. Dropped and counted when too many wait."""
+        """Send a span that is over, if its trace is kept. Dropped and counted when too many wait."""
         if not span.context.sampled:
             return
         if len(self._queue) >= self._capacity:
@@ -256,7 +256,11 @@ class TracingCollector(Collector):
         """All metrics as of now."""
         for name, text, value in (
             ("spans_sent", "Spans that the collector took.", self._tracing.sent),
-            ("spans_dropped", "Spans lost: too many waited, or the collector did not take them.", self._tracing.dropped),
+            (
+                "spans_dropped",
+                "Spans lost: too many waited, or the collector did not take them.",
+                self._tracing.dropped,
+            ),
             ("span_batch_failures", "Batches of spans that the collector did not take.", self._tracing.failures),
         ):
             yield CounterMetricFamily(f"{self._prefix}_{name}", text, value=value)

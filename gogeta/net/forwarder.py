@@ -122,7 +122,7 @@ class Proxy:
         "yielding",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - the parts of one worker
         self,
         settings: ServeSettings,
         registry: Registry,

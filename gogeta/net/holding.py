@@ -69,8 +69,6 @@ class Holding:
                 if wake:
                     proxy.awaiting.asks(entry, exchange)
                     proxy.waker.wake(entry, Cause.REQUEST, exchange)
-                if proxy.tracing is not None:
-                    proxy.tracing.waits(exchange, entry)
                 self._show_start(exchange, entry)
             case Refuse(reason):
                 self._refuse(exchange, entry, reason)
@@ -79,6 +77,8 @@ class Holding:
 
     def _show_start(self, exchange: Exchange, entry: Entry) -> None:
         """Answer a person with the starting page."""
+        if self._proxy.tracing is not None:
+            self._proxy.tracing.waits(exchange, entry)
         policy, head = entry.record.tenant.wake, exchange.head
         held = policy.mode == "auto" and policy.hold >= REFRESH_SECONDS / 2
         page = starting_page(

@@ -2,8 +2,8 @@
 
 ``TracedProxy`` is the proxy with two steps more, so that one that does not trace pays for none of them. A request whose
 trace is not kept is passed on with a span's id of our own and is otherwise left alone. A wake is a span below that of
-the request that asked; the others that waited for it are linked to it, and it to some of them. Its context goes into the
-registry with the wish, so that the controller's spans belong to the same trace. Nothing is decided here.
+the request that asked; the others that waited for it are linked to it, and it to some of them. Its context goes into
+the registry with the wish, so that the controller's spans belong to the same trace. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -188,7 +188,7 @@ class TracedProxy(Proxy):
 
     __slots__ = ()
 
-    def __init__(  # noqa: PLR0913, PLR0917 - as its base
+    def __init__(
         self,
         settings: ServeSettings,
         registry: Registry,

@@ -121,8 +121,9 @@ class Registry(Declarations):
         ``known`` is the caller's own view: when it is still true, one round trip is enough. ``renew``: write it also
         where it is that already, as a new wish: a failed start is then tried again at once. ``per_hour``: most wakes by
         visitors in any hour (0: no limit); those by operators, and passivations taken back, are not counted.
-        ``request_id``: the request that asks, for people; ``trace``: the wake's span, as a ``traceparent``. Raises UnknownTenantError; TransitionRefusedError when the
-        table does not allow it (e.g. waking what an operator stopped); WakeBudgetError when it was woken often enough.
+        ``request_id``: the request that asks, for people; ``trace``: the wake's span, as a ``traceparent``.
+        Raises UnknownTenantError; TransitionRefusedError when the table does not allow it (e.g. waking what an operator
+        stopped); WakeBudgetError when it was woken often enough.
         """
         tenant_revision, current, revision = (
             (known.revision, known.desired, known.desired_revision)

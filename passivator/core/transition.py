@@ -83,7 +83,9 @@ def _made(before: TenantRecord | None, after: TenantRecord) -> Transition:
         else (desired.cause.value if desired.cause is not None else ""),
         wake=desired.wakes,
         request_id=desired.request_id,
-        phases=observed.phases if ends_start and (before is None or before.observed.state is not Observed.STARTED) else (),
+        phases=observed.phases
+        if ends_start and (before is None or before.observed.state is not Observed.STARTED)
+        else (),
         reason=observed.reason,
         trace=parse_traceparent(desired.trace),
         revision=after.observed_revision,
