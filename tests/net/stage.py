@@ -18,11 +18,13 @@ from gogeta.domain.tenant import TenantName, read_tenant
 from gogeta.domain.timeline import WakeReport
 from gogeta.domain.upstreams import Endpoint, Forbidden
 from gogeta.kit.tasks import Tasks
+from gogeta.kit.tracing import Tracing
 from gogeta.net.certificates import Certificates
 from gogeta.net.downstream import DownstreamConnection
 from gogeta.net.fleet import Entry
 from gogeta.net.forwarder import Proxy
 from gogeta.net.server import Server
+from gogeta.net.tracing import TracedProxy
 from gogeta.registry.registry import DesiredChange
 from gogeta.registry.store import RegistryUnavailableError
 from gogeta.settings import ServeSettings
@@ -278,12 +280,14 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 @contextlib.asynccontextmanager
-async def stage(**settings: Any) -> AsyncIterator[Stage]:  # noqa: ANN401 - settings
-    """A proxy that serves visitors on a free port."""
+async def stage(tracing: Tracing | None = None, **settings: Any) -> AsyncIterator[Stage]:  # noqa: ANN401 - settings
+    """A proxy that serves visitors on a free port; with ``tracing`` one that traces."""
     registry = RecordingRegistry()
     async with Tasks("test") as tasks:
         chosen = ServeSettings(listen=Endpoint("127.0.0.1", 0), **settings)
-        proxy = Proxy(chosen, registry, Forbidden(), tasks)  # type: ignore[arg-type] # it plays the registry
+        parts = (chosen, registry, Forbidden(), tasks)
+        # The registry is played.
+        proxy = Proxy(*parts) if tracing is None else TracedProxy(*parts, tracing=tracing)  # type: ignore[arg-type]
         server = Server(proxy, chosen.listen, Certificates.of(chosen))
         server.start()
         await server.accept()
