@@ -14,6 +14,8 @@ from gogeta.domain.state import ReasonCode
 from gogeta.domain.trace_context import TraceContext
 from gogeta.kit import logs
 from gogeta.kit.tracing import Span
+from gogeta.registry import registry
+from passivator import recorder
 from tests.net.test_tracing import Kept
 from tests.passivator.stage import Habit, Stage
 
@@ -43,7 +45,11 @@ async def woken(stage: Stage, trace: str = WAKE) -> None:
     await stage.until("acme", Observed.STARTED)
 
 
-async def test_a_wake_and_the_sleep_after_it_are_one_trace(stage: Stage, lines: list[logging.LogRecord]) -> None:
+async def test_a_wake_and_the_sleep_after_it_are_one_trace(
+    stage: Stage, lines: list[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (recorder, registry):
+        monkeypatch.setattr(module, "wall_ms", lambda: round(asyncio.get_running_loop().time() * 1000))
     tracing = stage.tracing = Kept()
     await stage.up()
     await stage.declare("acme", idle_timeout="60s")
