@@ -280,7 +280,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 @contextlib.asynccontextmanager
-async def stage(tracing: Tracing | None = None, **settings: Any) -> AsyncIterator[Stage]:  # noqa: ANN401 - settings
+async def stage(tracing: Tracing | None = None, /, **settings: Any) -> AsyncIterator[Stage]:  # noqa: ANN401 - settings
     """A proxy that serves visitors on a free port; with ``tracing`` one that traces."""
     registry = RecordingRegistry()
     async with Tasks("test") as tasks:
