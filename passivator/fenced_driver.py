@@ -2,7 +2,8 @@
 
 Before a start the clocks say whether the lead holds; before all that ends something, the registry says so as well, and
 the clocks once more after it: a process that was frozen in between finds its time over and does nothing. A start is let
-through on the clocks' word because two of them are one, and a wake waits for it.
+through on the clocks' word because two of them are one, and a wake waits for it. What was let through is several calls
+to the runtime, and before each that changes anything the driver's own fence asks the clocks again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class FencedDriver:
         """``driver`` and ``store`` are used and not owned."""
         self._driver, self._lead, self._store = driver, lead, store
         self.kind = driver.kind
+        driver.fence = self.fence = lead.check
 
     def __repr__(self) -> str:
         """One line: the driver and the lead."""

@@ -18,7 +18,7 @@ Rules that all keep:
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
@@ -153,11 +153,20 @@ class Machine:
     """Bytes of memory that all tenants together may reasonably have there; None when it does not tell."""
 
 
+def unfenced() -> None:
+    """The fence of a driver that anybody may use."""
+
+
 class Driver(Protocol):
     """The contract (see the module's docstring)."""
 
     kind: str
     """``docker``, ``process``, ``memory``."""
+    fence: Callable[[], None]
+    """Called right before each call to the runtime that changes anything, and may raise to keep it from being made.
+
+    An operation takes several calls, and its process may be frozen between two of them. At first it does nothing.
+    """
 
     async def open(self) -> None:
         """Reach the runtime for the first time; RuntimeUnavailableError when it is not there yet.

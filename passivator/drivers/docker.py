@@ -28,6 +28,7 @@ from passivator.drivers.base import (
     StartFailedError,
     Status,
     StopFailedError,
+    unfenced,
 )
 from passivator.drivers.docker_engine import Engine, Refused
 from passivator.drivers.docker_networks import Networks
@@ -73,6 +74,7 @@ class DockerDriver:
 
     def __init__(self, url: str, *, reach: str = "auto") -> None:
         """``url`` as ``docker_host``, ``reach`` as ``docker_reach`` (see the settings)."""
+        self.fence = unfenced
         self._engine = Engine(url)
         self._networks = Networks(self._engine, reach)
         self._adopted: dict[TenantName, tuple[DockerSpec, str]] = {}
@@ -190,6 +192,7 @@ class DockerDriver:
             return await self._runtime(tenant, seen)
         container, before = await self._prepare(tenant, spec, seen)
         try:
+            self.fence()
             await self._engine.start(container)
         except Refused as refused:
             if "removal" in refused.message:
@@ -222,7 +225,9 @@ class DockerDriver:
                 return seen["Id"], instance_of(seen)
             if seen is not None:
                 logger.info("%s was declared anew: its container is made again", tenant.name)
+                self.fence()
                 await self._engine.remove(seen["Id"])
+            self.fence()
             return await self._engine.create(object_name(tenant.name), config), ""
         except Refused as refused:
             # Without a container its network would be nobody's.
@@ -247,6 +252,7 @@ class DockerDriver:
         if seen["State"]["Paused"]:
             # A frozen process takes no SIGTERM.
             await self._thaw(seen["Id"])
+        self.fence()
         # A call that is given up here goes on in the engine: remembered until it must have had its effect.
         self._note_stop(seen["Id"], grace)
         try:
@@ -258,6 +264,7 @@ class DockerDriver:
 
     async def _thaw(self, container: str) -> None:
         try:
+            self.fence()
             await self._engine.unpause(container)
         except Refused as refused:
             # 500 or 409 with these words, by version: somebody was faster.
@@ -311,6 +318,7 @@ class DockerDriver:
             raise StopFailedError(f"{tenant.name} has no container, so it cannot be paused")
         if not seen["State"]["Paused"]:
             try:
+                self.fence()
                 await self._engine.pause(seen["Id"])
             except Refused as refused:
                 raise StopFailedError(f"{tenant.name} cannot be paused: {refused}") from refused
@@ -328,6 +336,7 @@ class DockerDriver:
         if seen is not None and _is_ours(seen, name):
             if seen["State"]["Running"]:
                 await self._stop(seen, seen["Config"].get("StopTimeout") or 0)
+            self.fence()
             await self._engine.remove(seen["Id"])
         await self._networks.remove(name)
 

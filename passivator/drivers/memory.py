@@ -26,6 +26,7 @@ from passivator.drivers.base import (
     StartFailedError,
     Status,
     StopFailedError,
+    unfenced,
 )
 from passivator.drivers.hints import Hints
 from passivator.drivers.memory_engine import Box, EngineGone, EngineRefused, MemoryEngine
@@ -42,6 +43,7 @@ class MemoryDriver:
 
     def __init__(self, engine: MemoryEngine | None = None) -> None:
         """On a new engine of its own, or on one that other drivers have used."""
+        self.fence = unfenced
         self.engine = MemoryEngine() if engine is None else engine
         self._hints = Hints()
         self._adopted: dict[str, TenantName] = {}
@@ -99,9 +101,11 @@ class MemoryDriver:
                     # The engine would answer at once, and it would die all the same.
                     await self.engine.ended(box.name)
                 if box is not None and box.paused:
+                    self.fence()
                     await self.engine.unpause(box.name)
                 elif box is None or not box.running:
                     box = await self._prepare(tenant, box)
+                    self.fence()
                     await self.engine.start(box.name)
         except EngineRefused as refused:
             raise StartFailedError(refused.code, str(refused)) from refused
@@ -117,9 +121,11 @@ class MemoryDriver:
             return box
         made_from = json.dumps([tenant_to_data(tenant).get(way) for way in ("docker", "process", "port")])
         if box is not None and box.made_from != made_from:
+            self.fence()
             await self.engine.remove(box.name)
             box = None
         if box is None:
+            self.fence()
             box = await self.engine.create(_box_name(tenant), made_from=made_from, labels={_TENANT_LABEL: tenant.name})
         return box
 
@@ -130,7 +136,9 @@ class MemoryDriver:
             await self.engine.answer()
             if box is not None:
                 if box.paused:
+                    self.fence()
                     await self.engine.unpause(box.name)
+                self.fence()
                 await self.engine.stop(box.name, tenant.stop_grace)
         return await self.inspect(tenant)
 
@@ -139,6 +147,7 @@ class MemoryDriver:
         try:
             async with self._asking():
                 box = self._known(tenant)
+                self.fence()
                 await self.engine.pause(_box_name(tenant) if box is None else box.name)
         except EngineRefused as refused:
             raise StopFailedError(str(refused)) from refused
@@ -147,6 +156,7 @@ class MemoryDriver:
     async def remove(self, name: TenantName) -> None:
         """As the contract has it, without a grace."""
         async with self._asking():
+            self.fence()
             await self.engine.remove(f"{PREFIX}-{name}")
 
     async def cpu_seconds(self, tenant: Tenant) -> float | None:

@@ -30,6 +30,7 @@ from passivator.drivers.base import (
     StartFailedError,
     Status,
     StopFailedError,
+    unfenced,
 )
 from passivator.drivers.guardian import processor_seconds
 from passivator.drivers.guarding import CannotRun, Guard, Kept, Order
@@ -78,6 +79,7 @@ class ProcessDriver:
 
     def __init__(self, state_dir: Path) -> None:
         """``state_dir`` gets the tenants' output; it is made when missing."""
+        self.fence = unfenced
         self._state_dir = state_dir
         self._hints = Hints()
         self._guard = Guard(self._hints.tell)
@@ -130,6 +132,7 @@ class ProcessDriver:
             except StopFailedError as error:
                 raise RuntimeUnavailableError(f"the stop before this start has not ended: {error}") from error
         if start is None or start.kept.ended:
+            self.fence()
             start = await self._run(tenant, tenant.process)
         try:
             await start.kept.born()
@@ -191,6 +194,7 @@ class ProcessDriver:
         start = self._starts.get(tenant.name)
         if start is None:
             return NOTHING
+        self.fence()
         await start.kept.stop(tenant.stop_grace)
         return start.runtime()
 
@@ -199,6 +203,7 @@ class ProcessDriver:
         start = self._starts.get(tenant.name)
         if start is None or start.kept.ended or start.kept.stopping:
             raise StopFailedError(f"{tenant.name} does not run, so it cannot be paused")
+        self.fence()
         await start.kept.freeze(frozen=True)
         return start.runtime()
 
@@ -213,6 +218,7 @@ class ProcessDriver:
         """As the contract has it; its output is removed too."""
         start = self._starts.get(name)
         if start is not None:
+            self.fence()
             await start.kept.stop(start.grace)
             del self._starts[name]
         await asyncio.to_thread(self._remove_logs, name)

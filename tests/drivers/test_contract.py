@@ -54,6 +54,33 @@ async def test_no_instance_id_comes_back(world: World, driver: Driver) -> None:
     assert all(instances)
 
 
+class ShutError(Exception):
+    """A fence that keeps everybody out."""
+
+
+async def test_nothing_is_changed_against_the_word_of_the_fence(world: World, driver: Driver) -> None:
+    def shut() -> None:
+        raise ShutError
+
+    tenant = declare(world)
+    open_to_all, driver.fence = driver.fence, shut
+    with pytest.raises(ShutError):
+        await driver.start(tenant)
+    assert (await driver.inspect(tenant)).status is Status.ABSENT
+    driver.fence = open_to_all
+    running = await driver.start(tenant)
+    driver.fence = shut
+    for change in (driver.stop, driver.pause):
+        with pytest.raises(ShutError):
+            await change(tenant)
+        assert await driver.inspect(tenant) == running
+    with pytest.raises(ShutError):
+        await driver.remove(tenant.name)
+    assert await driver.inspect(tenant) == running
+    driver.fence = open_to_all
+    assert (await driver.stop(tenant)).status is Status.EXITED
+
+
 async def test_a_paused_tenant_goes_on_as_the_same_instance(world: World, driver: Driver) -> None:
     tenant = declare(world)
     started = await driver.start(tenant)

@@ -35,6 +35,7 @@ from passivator.drivers.base import (
     StartFailedError,
     Status,
     StopFailedError,
+    unfenced,
 )
 from passivator.meters import Meters
 from passivator.process_mark import ThisProcess
@@ -186,6 +187,7 @@ class SimulatedDriver:
         self.runtime = runtime
         self.faults = faults
         self.kind = kind
+        self.fence = unfenced
         self.closed = False
 
     async def _call(self, name: str, tenant: str = "") -> None:

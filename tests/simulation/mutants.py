@@ -18,10 +18,13 @@ from gogeta.net.activity import Activity
 from gogeta.net.fleet import Entry
 from gogeta.net.waker import Waker
 from gogeta.registry import keys
-from gogeta.registry.store import Changes, Committed, CompactedError, Delete, Guard, Put, Refused
+from gogeta.registry.lead import Lead
+from gogeta.registry.store import Changes, Committed, CompactedError, Delete, Guard, Put, Refused, Store
 from passivator.controller import Controller
 from passivator.core.idle import IdlePolicy
+from passivator.drivers.base import Driver, unfenced
 from passivator.drivers.docker import DockerDriver
+from passivator.fenced_driver import FencedDriver
 from passivator.observer import Observer
 from passivator.recorder import Recorder
 from tests.simulation.registry import SimulatedStore
@@ -85,6 +88,17 @@ def old_pools() -> AbstractContextManager[Any]:
 def stale_mirror() -> AbstractContextManager[Any]:
     """The controller takes its copy of the registry for current, whatever happens."""
     return patch.object(Controller, "_fresh", lambda _: True)
+
+
+def open_fence() -> AbstractContextManager[Any]:
+    """A leader's right is looked at before an operation of the driver only, not before each call it makes."""
+    made = FencedDriver.__init__
+
+    def without(self: FencedDriver, driver: Driver, lead: Lead, store: Store) -> None:
+        made(self, driver, lead, store)
+        driver.fence = unfenced
+
+    return patch.object(FencedDriver, "__init__", without)
 
 
 def no_take_back() -> AbstractContextManager[Any]:
@@ -167,6 +181,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "old-pools": old_pools,
     "stale-mirror": stale_mirror,
     "no-take-back": no_take_back,
+    "open-fence": open_fence,
     "start-into-stop": start_into_stop,
     "written-once": written_once,
     "gap-after-compaction": gap_after_compaction,
