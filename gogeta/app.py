@@ -14,7 +14,6 @@ import os
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, Protocol
 
 import uvloop
@@ -23,6 +22,9 @@ from prometheus_client import CollectorRegistry
 from gogeta.admin.ending import announce_end
 from gogeta.admin.listeners import ListenerCollector
 from gogeta.admin.metrics import ProxyCollector
+from gogeta.api.events import Events
+from gogeta.api.operation import route
+from gogeta.api.site import operations
 from gogeta.domain.state import Member
 from gogeta.domain.tenant import Tenant
 from gogeta.domain.upstreams import Endpoint, Forbidden
@@ -35,13 +37,11 @@ from gogeta.kit.listening import address
 from gogeta.kit.local_addresses import local_addresses
 from gogeta.kit.signals import stop_signals
 from gogeta.kit.tasks import Tasks
-from gogeta.kit.tenant_site import tenant_routes
 from gogeta.net.access_log import access_logged
 from gogeta.net.certificates import Certificates
 from gogeta.net.forwarder import Proxy
 from gogeta.net.server import Server
 from gogeta.net.theming import Theming
-from gogeta.registry.explaining import explained, recounted
 from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.opening import open_store
 from gogeta.registry.registry import Registry
@@ -223,7 +223,9 @@ async def serve(
             metrics.register(ProxyCollector(proxy, mirror))
             server = Server(proxy, settings.listen, certificates)
             metrics.register(ListenerCollector(server.listeners, certificates))
-            site.add_routes(tenant_routes(partial(explained, registry), partial(recounted, registry)))
+            events = Events(mirror, program="gogeta")
+            site.on_stop(events.close)
+            site.add_routes(map(route, operations(registry, mirror, events, tasks)))
 
             front = await place.enter(site, tasks)
             front.ready("routes", "the routes have not been read from the registry yet")

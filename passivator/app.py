@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from functools import partial
 from typing import Any, ClassVar, Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
+from gogeta.api.events import Events
+from gogeta.api.operation import route
+from gogeta.api.site import operations
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.signals import stop_signals
 from gogeta.kit.tasks import Tasks, first_of
-from gogeta.kit.tenant_site import tenant_routes
-from gogeta.registry.explaining import explained, recounted
+from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.opening import open_store, open_to_read
 from gogeta.registry.registry import Registry
 from gogeta.registry.store import Store
@@ -78,17 +79,22 @@ async def serve(settings: PassivatorSettings) -> None:
     with stop_signals() as stop:
         site = AdminSite(settings.admin, metrics, "passivator")
         store = open_store(settings)
-        reader = Registry(store, "passivator")
-        site.add_routes(tenant_routes(partial(explained, reader), partial(recounted, reader)))
+        mirror = TenantMirror(store)
+        registry = Registry(store, f"passivator/{socket.gethostname()}-{os.getpid()}")
+        events = Events(mirror, program="passivator")
+        metrics.register(events)
+        site.on_stop(events.close)
         try:
-            await site.start()
-            logger.info(
-                "passivator: admin on http://%s, registry %s, driver %s",
-                site.endpoint,
-                settings.registry,
-                settings.driver,
-            )
             async with Tasks("passivator program") as tasks:
+                site.add_routes(map(route, operations(registry, mirror, events, tasks)))
+                await site.start()
+                logger.info(
+                    "passivator: admin on http://%s, registry %s, driver %s",
+                    site.endpoint,
+                    settings.registry,
+                    settings.driver,
+                )
+                tasks.start(mirror.source.run(), "mirror")
                 running = tasks.start(
                     run_controller(settings, store, metrics=metrics, ready=site.ready, listeners=(site.endpoint,)),
                     "controller",
