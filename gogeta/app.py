@@ -22,9 +22,7 @@ from prometheus_client import CollectorRegistry
 from gogeta.admin.ending import announce_end
 from gogeta.admin.listeners import ListenerCollector
 from gogeta.admin.metrics import ProxyCollector
-from gogeta.api.events import Events
-from gogeta.api.operation import route
-from gogeta.api.site import operations
+from gogeta.api.serving import serve_api
 from gogeta.domain.state import Member
 from gogeta.domain.tenant import Tenant
 from gogeta.domain.upstreams import Endpoint, Forbidden
@@ -223,11 +221,11 @@ async def serve(
             metrics.register(ProxyCollector(proxy, mirror))
             server = Server(proxy, settings.listen, certificates)
             metrics.register(ListenerCollector(server.listeners, certificates))
-            events = Events(mirror, program="gogeta")
-            site.on_stop(events.close)
-            site.add_routes(map(route, operations(registry, mirror, events, tasks)))
+            events = serve_api(site, registry, mirror, tasks)
 
             front = await place.enter(site, tasks)
+            if front is site:
+                metrics.register(events)
             front.ready("routes", "the routes have not been read from the registry yet")
             server.start(place.sockets())
             running = Running(server.endpoints[0], site.endpoint, server.secure_endpoint)

@@ -9,9 +9,7 @@ from typing import Any, ClassVar, Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from gogeta.api.events import Events
-from gogeta.api.operation import route
-from gogeta.api.site import operations
+from gogeta.api.serving import serve_api
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.signals import stop_signals
@@ -81,12 +79,9 @@ async def serve(settings: PassivatorSettings) -> None:
         store = open_store(settings)
         mirror = TenantMirror(store)
         registry = Registry(store, f"passivator/{socket.gethostname()}-{os.getpid()}")
-        events = Events(mirror, program="passivator")
-        metrics.register(events)
-        site.on_stop(events.close)
         try:
             async with Tasks("passivator program") as tasks:
-                site.add_routes(map(route, operations(registry, mirror, events, tasks)))
+                metrics.register(serve_api(site, registry, mirror, tasks))
                 await site.start()
                 logger.info(
                     "passivator: admin on http://%s, registry %s, driver %s",

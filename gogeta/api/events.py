@@ -1,7 +1,7 @@
 """``/api/v1/events``: the feed to those who listen, as server-sent events and over WebSocket.
 
-A listener is a place in the ring and nothing else: it costs no queue, and one that cannot follow is cut by name, without
-anybody waiting for it. Listeners, the time of a write and the events of the ring are bounded.
+A listener is a place in the ring and nothing else: it costs no queue, and one that cannot follow is cut by name,
+without anybody waiting for it. Listeners, the time of a write and the events of the ring are bounded.
 """
 
 from __future__ import annotations

@@ -40,7 +40,9 @@ class Feed:
     def __init__(self, epoch: str, limit: int = LIMIT) -> None:
         """``epoch``: 1 to 32 digits and letters a-z that no other run has; ``limit``: most events kept, at least 1."""
         if not _ID.fullmatch(f"{epoch}-0") or limit < 1:
-            raise ValueError(f"expected an epoch of letters and digits and a limit of 1 or more, not {epoch!r}, {limit}")
+            raise ValueError(
+                f"expected an epoch of letters and digits and a limit of 1 or more, not {epoch!r}, {limit}"
+            )
         self._epoch = epoch
         self._events: deque[Event] = deque(maxlen=limit)
         self.last = 0

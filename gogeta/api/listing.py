@@ -80,18 +80,7 @@ PAGING: Final = ("q", "limit", "cursor")
 
 def read_query(items: Iterable[tuple[str, str]], allowed: Collection[str] = PARAMETERS) -> Query:
     """A query from its parameters. Raises InvalidInputError naming each wrong one."""
-    problems: list[Problem] = []
-    given: dict[str, list[str]] = {}
-    for name, value in items:
-        if name not in allowed:
-            close = difflib.get_close_matches(name, allowed, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"valid: {', '.join(allowed)}"
-            problems.append(Problem((name[:80],), f"is not a parameter here; {hint}"))
-        else:
-            given.setdefault(name, []).append(value)
-    for name, values in given.items():
-        if len(values) > 1 and name != "state":
-            problems.append(Problem((name,), "is given twice"))
+    given, problems = _given(items, allowed)
     states = [word for value in given.get("state", ()) for word in value.split(",")]
     problems.extend(_one_of("state", word, STATES) for word in states if word not in STATES)
     runs, sort = given.get("runs", [""])[0], given.get("sort", ["name"])[0]
@@ -146,6 +135,22 @@ def tenants_page(records: Iterable[TenantRecord], query: Query) -> Page[TenantRe
     return page_of([record for record in records if query.matches(record)], ORDERS[query.sort], query)
 
 
+def _given(items: Iterable[tuple[str, str]], allowed: Collection[str]) -> tuple[dict[str, list[str]], list[Problem]]:
+    problems: list[Problem] = []
+    given: dict[str, list[str]] = {}
+    for name, value in items:
+        if name not in allowed:
+            close = difflib.get_close_matches(name, allowed, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"valid: {', '.join(allowed)}"
+            problems.append(Problem((name[:80],), f"is not a parameter here; {hint}"))
+        else:
+            given.setdefault(name, []).append(value)
+    for name, values in given.items():
+        if len(values) > 1 and name != "state":
+            problems.append(Problem((name,), "is given twice"))
+    return given, problems
+
+
 def _one_of(name: str, value: str, valid: Sequence[str]) -> Problem:
     close = difflib.get_close_matches(value, valid, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
@@ -166,7 +171,10 @@ def _read_cursor(text: str, sort: str) -> Key:
         raise wrong from None
     if not isinstance(data, list) or len(data) != 3 or data[0] != sort or not isinstance(data[2], str):
         raise wrong
-    expected: type = int if sort.removeprefix("-") in ("state", "since") else str
-    if type(data[1]) is not expected:
-        raise wrong
-    return data[1], data[2]
+    value, name = data[1], data[2]
+    numbered = sort.removeprefix("-") in ("state", "since")
+    if isinstance(value, str) and not numbered:
+        return value, name
+    if isinstance(value, int) and not isinstance(value, bool) and numbered:
+        return value, name
+    raise wrong

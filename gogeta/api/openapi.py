@@ -152,7 +152,11 @@ def _loose(part: Any) -> Any:  # noqa: ANN401 - JSON
 
 def _schemas() -> dict[str, Any]:
     text, time = {"type": "string"}, {"type": ["string", "null"], "format": "date-time"}
-    texts, maybe, count = {"type": "array", "items": text}, {"type": ["string", "null"]}, {"type": "integer", "minimum": 0}
+    texts, maybe, count = (
+        {"type": "array", "items": text},
+        {"type": ["string", "null"]},
+        {"type": "integer", "minimum": 0},
+    )
     reason = _object(
         code={"enum": [each.value for each in ReasonCode]},
         message=text,

@@ -234,5 +234,3 @@ def _unrouted(listed: Iterable[Operation]) -> Handler:
         )
 
     return handle
-
-

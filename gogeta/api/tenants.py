@@ -1,7 +1,7 @@
 """Tenants as resources: list, get, put, patch, delete; and what is told of one: why it is so, and what happened to it.
 
-Reads are made from the mirror where that is enough, so that they come while the registry is away; a change is guarded by
-the revision that its maker saw. Whoever may not see secrets gets an environment without its values.
+Reads are made from the mirror where that is enough, so that they come while the registry is away; a change is guarded
+by the revision that its maker saw. Whoever may not see secrets gets an environment without its values.
 """
 
 from __future__ import annotations

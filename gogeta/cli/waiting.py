@@ -1,18 +1,17 @@
 """Waiting for a tenant to become what it was asked to be, and telling about it meanwhile.
 
-``judge`` (registry/outcomes.py) is the decision, pure. ``wait_until`` feeds it with the registry's changes. When nobody is there who could carry the wish out, that is said at once, not after the
-timeout.
+``judge`` (registry/outcomes.py) is the decision, pure. ``wait_until`` feeds it with the registry's changes. When
+nobody is there who could carry the wish out, that is said at once, not after the timeout.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Final, NoReturn, Protocol, assert_never
 
-from gogeta.domain.lifecycle import Desired, Meeting, Observed
+from gogeta.domain.lifecycle import Desired
 from gogeta.domain.quantities import format_duration
-from gogeta.domain.state import Member, Phase, Reason, ReasonCode, TenantRecord
+from gogeta.domain.state import Member, Phase, TenantRecord
 from gogeta.domain.tenant import TenantName
 from gogeta.kit.clock import rfc3339
 from gogeta.kit.exits import CommandError, ExitStatus

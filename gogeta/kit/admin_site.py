@@ -46,7 +46,7 @@ class AdminSite:
         require_compiled_parser()
         self._wanted = endpoint
         self._metrics = metrics
-        self._program = program
+        self.program = program
         self._names = frozenset(names) | {"localhost"}
         self._setting = setting
         self._problems: dict[str, str | None] = {}
@@ -141,10 +141,10 @@ class AdminSite:
         problems = self.problems
         status = "ready" if self._problems and not problems else "not ready"
         if not self._problems:
-            problems = {self._program: "starting"}
+            problems = {self.program: "starting"}
         parts = {name: problem or "well" for name, problem in self._problems.items()}
         return web.json_response(
-            {"program": self._program, "status": status, "problems": problems, "parts": parts},
+            {"program": self.program, "status": status, "problems": problems, "parts": parts},
             status=200 if status == "ready" else 503,
             headers={"Cache-Control": "no-store"},
         )

@@ -48,7 +48,10 @@ async def declare(declarations: Declarations, tenant: Tenant, expected: int) -> 
             raise DeclarationChangedError(tenant.name, found)
         records = (await load(store)).by_name
         claimed = {
-            host: record.name for record in records.values() if record.name != tenant.name for host in record.tenant.hosts
+            host: record.name
+            for record in records.values()
+            if record.name != tenant.name
+            for host in record.tenant.hosts
         }
         if (conflict := find_conflict(claimed, (tenant,))) is not None:
             raise conflict

@@ -11,9 +11,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 
 from gogeta.admin.ending import announce_end
-from gogeta.api.events import Events
-from gogeta.api.operation import route
-from gogeta.api.site import operations
+from gogeta.api.serving import serve_api
 from gogeta.kit import logs, notify, signals
 from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.tasks import Tasks, first_of
@@ -57,12 +55,9 @@ class Supervising:
             # A registry and a copy of its own: a supervisor has no proxy whose it could ask.
             store = open_store(self.settings)
             mirror = TenantMirror(store)
-            events = Events(mirror, program="gogeta")
-            metrics.register(events)
-            site.on_stop(events.close)
             registry = Registry(store, f"gogeta/{socket.gethostname()}-{os.getpid()}")
             api = Tasks("admin API")
-            site.add_routes(map(route, operations(registry, mirror, events, api)))
+            metrics.register(serve_api(site, registry, mirror, api))
             try:
                 await site.start(self.supervisor.listeners.copies(ADMIN))
                 self.supervisor.show_on(site)
