@@ -24,7 +24,7 @@ from gogeta.admin.ending import announce_end
 from gogeta.admin.listeners import ListenerCollector
 from gogeta.admin.metrics import ProxyCollector
 from gogeta.api.log_levels import log_level_operations
-from gogeta.api.operation import route
+from gogeta.api.serving import serve_api
 from gogeta.domain.state import Member
 from gogeta.domain.tenant import Tenant
 from gogeta.domain.upstreams import Endpoint, Forbidden
@@ -38,15 +38,13 @@ from gogeta.kit.local_addresses import local_addresses
 from gogeta.kit.log_levels import level_signals
 from gogeta.kit.signals import stop_signals
 from gogeta.kit.tasks import Tasks
-from gogeta.kit.tenant_site import tenant_routes
-from gogeta.kit.tracing import Tracing, TracingCollector, traced
+from gogeta.kit.tracing import TracingCollector, traced
 from gogeta.net.access_log import access_logged
 from gogeta.net.certificates import Certificates
 from gogeta.net.forwarder import Proxy
 from gogeta.net.server import Server
 from gogeta.net.theming import Theming
 from gogeta.net.tracing import TracedProxy
-from gogeta.registry.explaining import explained, recounted
 from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.opening import open_store
 from gogeta.registry.registry import Registry
@@ -204,7 +202,7 @@ def in_loop(work: Coroutine[Any, Any, int]) -> int:
         return runner.run(work)
 
 
-async def serve(
+async def serve(  # noqa: PLR0915 - the parts of one process, in the order of their start
     settings: ServeSettings,
     place: Place,
     stop: asyncio.Event,
@@ -229,24 +227,24 @@ async def serve(
             me = f"{socket.gethostname()}-{os.getpid()}"
             registry = Registry(store, f"gogeta/{me}")
             mirror = TenantMirror(store)
-            parts = (settings, registry, _forbidden(settings, store), tasks, access_log, theming)
-            proxy = Proxy(*parts) if tracing is None else TracedProxy(*parts, tracing=tracing)
+            make = Proxy if tracing is None else partial(TracedProxy, tracing=tracing)
+            proxy = make(settings, registry, _forbidden(settings, store), tasks, access_log, theming)
             mirror.subscribe(proxy.fleet.changed)
-            for collector in (ProxyCollector(proxy, mirror), *_spans(tracing)):
-                metrics.register(collector)
+            spans = None if tracing is None else TracingCollector("gogeta", tracing)
+            metrics.register(ProxyCollector(proxy, mirror, spans))
             server = Server(proxy, settings.listen, certificates)
             metrics.register(ListenerCollector(server.listeners, certificates))
-            site.add_routes(tenant_routes(partial(explained, registry), partial(recounted, registry)))
-            site.add_routes(map(route, log_level_operations()))
+            events = serve_api(site, registry, mirror, tasks, log_level_operations())
 
             front = await place.enter(site, tasks)
+            if front is site:
+                metrics.register(events)
             front.ready("routes", "the routes have not been read from the registry yet")
             server.start(place.sockets())
             running = Running(server.endpoints[0], site.endpoint, server.secure_endpoint)
             logger.info("serving on %s, admin on %s, registry %s", server, running.admin, settings.registry)
 
-            listeners = (*server.endpoints, running.admin)
-            member = Member(kind="gogeta", id=me, since=wall_ms(), listeners=listeners)
+            member = Member(kind="gogeta", id=me, since=wall_ms(), listeners=(*server.endpoints, running.admin))
             tasks.start(mirror.source.run(), "mirror")
             tasks.start(proxy.activity.run(), "activity")
             tasks.start(theming.watch(), "theme")
@@ -273,10 +271,6 @@ async def serve(
     finally:
         await place.leave()
         await store.close()
-
-
-def _spans(tracing: Tracing | None) -> list[TracingCollector]:
-    return [] if tracing is None else [TracingCollector("gogeta", tracing)]
 
 
 def _settle_memory() -> None:

@@ -6,21 +6,19 @@ import logging
 import os
 import socket
 from contextlib import AsyncExitStack
-from functools import partial
 from typing import Any, ClassVar, Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from gogeta.api.log_levels import log_level_operations
-from gogeta.api.operation import route
+from gogeta.api.serving import serve_api
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.log_levels import level_signals
 from gogeta.kit.signals import stop_signals
 from gogeta.kit.tasks import Tasks, first_of
-from gogeta.kit.tenant_site import tenant_routes
 from gogeta.kit.tracing import TracingCollector, traced
-from gogeta.registry.explaining import explained, recounted
+from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.opening import open_store, open_to_read
 from gogeta.registry.registry import Registry
 from gogeta.registry.store import Store
@@ -95,18 +93,19 @@ async def serve(settings: PassivatorSettings) -> None:
     with stop_signals() as stop, level_signals():
         site = AdminSite(settings.admin, metrics, "passivator")
         store = open_store(settings)
-        reader = Registry(store, "passivator")
-        site.add_routes(tenant_routes(partial(explained, reader), partial(recounted, reader)))
-        site.add_routes(map(route, log_level_operations()))
+        mirror = TenantMirror(store)
+        registry = Registry(store, f"passivator/{socket.gethostname()}-{os.getpid()}")
         try:
-            await site.start()
-            logger.info(
-                "passivator: admin on http://%s, registry %s, driver %s",
-                site.endpoint,
-                settings.registry,
-                settings.driver,
-            )
             async with Tasks("passivator program") as tasks:
+                metrics.register(serve_api(site, registry, mirror, tasks, log_level_operations()))
+                await site.start()
+                logger.info(
+                    "passivator: admin on http://%s, registry %s, driver %s",
+                    site.endpoint,
+                    settings.registry,
+                    settings.driver,
+                )
+                tasks.start(mirror.source.run(), "mirror")
                 running = tasks.start(
                     run_controller(settings, store, metrics=metrics, ready=site.ready, listeners=(site.endpoint,)),
                     "controller",

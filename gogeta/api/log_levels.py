@@ -6,19 +6,19 @@ site says how it gets there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import web
 
+from gogeta.api.openapi import problems
 from gogeta.api.operation import Operation, Role
+from gogeta.api.problems import NO_STORE, ApiError, Code
+from gogeta.api.requests import json_body, no_query
 from gogeta.domain.errors import InvalidInputError
 from gogeta.kit.log_levels import LEVELS, MOST_LOGGERS, LogLevels, change_log_levels, log_levels, read_log_levels
-from gogeta.kit.tenant_site import problem
 
 PATH: Final = "/api/v1/log-levels"
-_LONGEST: Final = 16 * 1024
 _LEVEL: Final = {"type": "string", "enum": list(LEVELS)}
 SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
@@ -40,34 +40,22 @@ SCHEMA: Final[dict[str, Any]] = {
 }
 _CONTENT: Final = {"application/json": {"schema": SCHEMA}}
 _DONE: Final = {"200": {"description": "The levels as they are now.", "content": _CONTENT}}
-_REFUSED: Final = {
-    "description": "Nothing is changed; `problems` says what is wrong with each part.",
-    "content": {"application/problem+json": {"schema": {"type": "object"}}},
-}
 
 
 def log_level_operations(change: Callable[[LogLevels], None] = change_log_levels) -> list[Operation]:
     """Reading and changing levels; ``change`` is what a change does."""
 
-    async def read(_request: web.Request) -> web.Response:
+    async def read(request: web.Request) -> web.Response:
+        no_query(request)
         return _answer()
 
     async def write(request: web.Request) -> web.Response:
-        if (request.content_length or 0) > _LONGEST:
-            return problem(413, "too-large", f"expected at most {_LONGEST} bytes")
-        body = await request.content.read(_LONGEST + 1)
-        while len(body) <= _LONGEST and (more := await request.content.read(_LONGEST + 1)):
-            body += more
-        if len(body) > _LONGEST:
-            return problem(413, "too-large", f"expected at most {_LONGEST} bytes")
-        try:
-            data = json.loads(body)
-        except (ValueError, RecursionError) as error:
-            return problem(400, "not-json", f"the body is not JSON: {error}")
+        no_query(request)
+        data = await json_body(request, ("application/json",))
         try:
             levels = read_log_levels(data)
         except InvalidInputError as error:
-            return problem(422, "invalid", str(error))
+            raise ApiError(422, Code.BAD_REQUEST, error.message, problems=error.problems) from None
         change(levels)
         return _answer()
 
@@ -81,11 +69,11 @@ def log_level_operations(change: Callable[[LogLevels], None] = change_log_levels
             "Change how much is logged, until the next start or reload",
             {
                 "requestBody": {"required": True, "content": _CONTENT},
-                "responses": {**_DONE, "400": _REFUSED, "413": _REFUSED, "422": _REFUSED},
+                "responses": {**_DONE, **problems(413, 415, 422)},
             },
         ),
     ]
 
 
 def _answer() -> web.Response:
-    return web.json_response(log_levels().plain(), headers={"Cache-Control": "no-store"})
+    return web.json_response(log_levels().plain(), headers=NO_STORE)

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -14,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from gogeta.api.log_levels import log_level_operations
 from gogeta.api.operation import Role, route
+from gogeta.api.problems import answering
 from gogeta.domain.errors import InvalidInputError
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.admin_site import AdminSite
@@ -110,14 +112,14 @@ async def test_an_operator_reads_and_changes_them() -> None:
     operations = log_level_operations(change)
     assert [(each.method, each.role) for each in operations] == [("GET", Role.ADMIN), ("PUT", Role.ADMIN)]
     site = AdminSite(Endpoint("127.0.0.1", 0), CollectorRegistry(), "gogeta")
-    site.add_routes(map(route, operations))
+    site.add_routes(route(replace(each, handler=answering(each.handler))) for each in operations)
     await site.start()
     url = f"http://{site.endpoint}/api/v1/log-levels"
     try:
         async with aiohttp.ClientSession() as session:
 
             async def put(body: bytes) -> tuple[int, str]:
-                async with session.put(url, data=body) as answer:
+                async with session.put(url, data=body, headers={"Content-Type": "application/json"}) as answer:
                     return answer.status, await answer.text()
 
             async with session.get(url) as answer:
@@ -134,7 +136,7 @@ async def test_an_operator_reads_and_changes_them() -> None:
             ):
                 status, text = await put(body)
                 assert (status, json.loads(text)["status"]) == (expected, expected)
-            status, _ = await put(b" " * 20_000)
+            status, _ = await put(b" " * 200_000)
             assert status == 413
     finally:
         await site.stop()
