@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import importlib.util
 import logging
-import os
+import random
 import signal
 import threading
 import time
@@ -42,6 +42,7 @@ CLOSE_SECONDS: Final = 2.0
 SEND_SECONDS: Final = 10.0
 """Longest time for one batch, with the exporter's own tries."""
 MOST_LINKS: Final = 32
+_bits: Final = random.Random().getrandbits  # noqa: S311 - identifiers, no secrets
 _PAUSE: Final = 0.5
 """Seconds between two looks at the queue."""
 _BATCH: Final = 64
@@ -125,8 +126,8 @@ class Tracing:
     def begin(self, parent: TraceContext | None) -> TraceContext:
         """A new span, below ``parent`` or as the first of a trace of its own."""
         if parent is not None:
-            return TraceContext(parent.trace_id, os.urandom(8).hex(), parent.sampled, parent.state, parent.random)
-        made = os.urandom(24).hex()
+            return TraceContext(parent.trace_id, f"{_bits(64) or 1:016x}", parent.sampled, parent.state, parent.random)
+        made = f"{_bits(192):048x}"
         return TraceContext(made[:32], made[32:], keeps(made[:32], self._share), random=True)
 
     def note(self, span: Span) -> None:

@@ -69,12 +69,13 @@ class RequestTracing:
 
     def begin(self, exchange: Exchange) -> None:
         """A request's head is complete: it gets a span, and the tenant hears of it."""
-        parent = _parent_of(exchange.head)
+        head = exchange.head
+        parent = _parent_of(head)
         context = self._tracing.begin(parent)
         lines = f"traceparent: {context.traceparent}\r\n"
         if context.state:
             lines += f"tracestate: {context.state}\r\n"
-        exchange.head = exchange.head.with_lines(lines.encode("ascii"))
+        exchange.head = head.with_lines(lines.encode("ascii"))
         if context.sampled and len(self._open) < _MOST_OPEN:
             self._open[exchange] = _Open(context, "" if parent is None else parent.span_id)
 

@@ -8,6 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from gogeta.core.field_lines import FieldLines
+from gogeta.core.fields import TRACED_REQUEST_KINDS
+from gogeta.core.request import RequestHead
 from gogeta.domain.lifecycle import Cause, Desired, Observed
 from gogeta.domain.state import DesiredState, Reason, ReasonCode
 from gogeta.domain.trace_context import parse_traceparent
@@ -220,3 +223,12 @@ async def test_a_tunnel_is_a_span_too() -> None:
     request = tracing.named("GET acme")
     assert request.attributes["http.response.status_code"] == 101
     assert request.error is None
+
+
+def test_a_head_with_more_lines_is_the_same_in_everything_else() -> None:
+    lines = [b"Host: a", b"Content-Length: 3", b"Expect: 100-continue", b"TE: trailers", b"X-Request-Id: 1", b"Via: x"]
+    head = RequestHead("1.1", FieldLines(TRACED_REQUEST_KINDS).read(b"\r\n".join(lines)) or [])
+    more = head.with_lines(b"a: b\r\n")
+    assert more.lines == head.lines + b"a: b\r\n"
+    for name in set(RequestHead.__slots__) - {"lines"}:
+        assert getattr(more, name) is getattr(head, name), name
