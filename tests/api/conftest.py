@@ -1,6 +1,7 @@
-"""The admin API on a listener of its own, over a real registry, with nobody who carries wishes out unless a test does."""
+"""The admin API on a listener of its own, over a real registry, with nobody who carries wishes out."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -37,20 +38,28 @@ class Api:
         self.tasks = tasks
         self.session = aiohttp.ClientSession(f"http://{site.endpoint}")
 
-    async def call(self, method: str, path: str, **how: Any) -> tuple[int, Any, Any]:
+    async def call(self, method: str, path: str, **how: Any) -> tuple[int, Any, Any]:  # noqa: ANN401 - aiohttp's
         """Status, JSON (or None) and headers; a problem is checked to be one."""
         async with self.session.request(method, "/api/v1" + path, **how) as answer:
-            data = await answer.json(content_type=None) if await answer.read() else None
+            data: Any = await answer.json(content_type=None) if await answer.read() else None
             if answer.status >= 400:
                 assert answer.content_type == "application/problem+json"
                 assert data["status"] == answer.status
                 assert data["detail"]
             return answer.status, data, answer.headers
 
-    async def put(self, name: str, body: Any = None, **headers: str) -> tuple[int, Any, Any]:
+    async def put(self, name: str, body: dict[str, Any] | None = None, **headers: str) -> tuple[int, Any, Any]:
         """PUT with headers such as If_Match."""
         named = {key.replace("_", "-"): value for key, value in headers.items()}
         return await self.call("PUT", f"/tenants/{name}", json=ACME if body is None else body, headers=named)
+
+    async def until(self, holds: Callable[[], bool | Awaitable[bool]]) -> None:
+        """Wait until something holds."""
+        while True:
+            found = holds()
+            if found if isinstance(found, bool) else await found:
+                return
+            await asyncio.sleep(0.005)
 
     async def observe(self, name: str, state: Observed) -> None:
         """What a passivator would see next."""
@@ -68,7 +77,7 @@ async def open_api(tmp_path: Path) -> AsyncIterator[Opener]:
     """Opens one API; several share a registry."""
     async with AsyncExitStack() as cleanup:
 
-        async def open_one(url: str = f"embedded:{tmp_path}/r.db", **events: Any) -> Api:
+        async def open_one(url: str = f"embedded:{tmp_path}/r.db", **events: Any) -> Api:  # noqa: ANN401 - as `Events` takes them
             store = open_store(RegistrySettings(registry=parse_registry(url)))
             cleanup.push_async_callback(store.close)
             tasks = await cleanup.enter_async_context(Tasks("test API"))

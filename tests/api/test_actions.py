@@ -1,12 +1,12 @@
 import asyncio
 
 from gogeta.domain.lifecycle import Desired, Observed
+from gogeta.domain.tenant import TenantName
 from tests.api.conftest import Api
 
 
 async def desired(api: Api, wanted: Desired) -> None:
-    while (await api.registry.look_up("acme"))[0].desired.state is not wanted:
-        await asyncio.sleep(0.005)
+    await api.until(lambda: api.mirror.records[TenantName("acme")].desired.state is wanted)
 
 
 async def test_wait_ends_when_it_is_so(api: Api) -> None:
@@ -27,8 +27,7 @@ async def test_a_failed_start_and_another_wish_are_told(api: Api) -> None:
     status, data, _ = await waking
     assert (status, data["code"]) == (409, "failed")
     starting = asyncio.ensure_future(api.call("POST", "/tenants/acme/start?wait=30"))
-    while (await api.registry.look_up("acme"))[0].desired.wakes < 2:
-        await asyncio.sleep(0.005)
+    await api.until(lambda: api.mirror.records[TenantName("acme")].desired.wakes == 2)
     assert (await api.call("POST", "/tenants/acme/stop"))[0] == 202
     status, data, _ = await starting
     assert (status, data["code"]) == (409, "overtaken")

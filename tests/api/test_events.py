@@ -14,7 +14,8 @@ URL = "/api/v1/events"
 
 async def events_of(answer: aiohttp.ClientResponse, number: int) -> list[tuple[str, str, dict[str, Any]]]:
     """The next so many events: id, kind, data."""
-    found, fields = [], {}
+    found: list[tuple[str, str, dict[str, Any]]] = []
+    fields: dict[str, str] = {}
     while len(found) < number:
         line = (await asyncio.wait_for(answer.content.readline(), 20)).decode().rstrip("\n")
         name, _, value = line.partition(": ")
@@ -41,7 +42,7 @@ async def test_a_listener_that_comes_back_misses_nothing(api: Api) -> None:
         assert again[0][1] == "hello"
         assert again[1] == first[0]
     async with api.session.ws_connect(URL, params={"last_event_id": first[0][0]}) as socket:
-        met = []
+        met: list[dict[str, Any]] = []
         while not met or met[-1]["event"] != "removed":
             met.append(json.loads(await socket.receive_str(timeout=20)))
     numbers = [int(each["id"].partition("-")[2]) for each in met[1:]]
@@ -75,15 +76,13 @@ async def test_a_listener_that_does_not_follow_is_cut_and_nobody_waits_for_it(op
     reader, writer = await asyncio.open_connection(api.site.endpoint.host, api.site.endpoint.port, limit=1024)
     writer.write(b"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
     assert b"200 OK" in await reader.readline()
-    while _metric(api, "test_api_listeners") != 1:
-        await asyncio.sleep(0.005)
+    await api.until(lambda: _metric(api, "test_api_listeners") == 1)
     while not _metric(api, "test_api_listeners_cut_total", reason="too-slow"):
         for _ in range(64):
             api.events.feed.append("tenant", {"pad": "x" * 16_384})
         api.events._wake()  # noqa: SLF001 - as a change of a tenant would
         await asyncio.sleep(0.005)
-    while _metric(api, "test_api_listeners") != 0:
-        await asyncio.sleep(0.005)
+    await api.until(lambda: _metric(api, "test_api_listeners") == 0)
     writer.close()
 
 

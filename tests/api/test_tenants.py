@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
@@ -89,8 +90,7 @@ async def test_a_bad_body_is_named_and_changes_nothing(api: Api, body: str | byt
     headers = {"Content-Type": "application/json"}
     found, data, _ = await api.call("PUT", "/tenants/acme", data=body, headers=headers)
     assert found == status
-    with pytest.raises(AssertionError, match=words):
-        raise AssertionError(data["detail"])
+    assert re.search(words, data["detail"])
     assert await api.registry.store.get("/gogeta/v1/generation") == generation
 
 
