@@ -81,9 +81,10 @@ def query(name: str, schema: Mapping[str, Any], description: str, **more: Any) -
     return {"name": name, "in": "query", "required": False, "schema": dict(schema), "description": description, **more}
 
 
-def header(name: str, description: str) -> dict[str, Any]:
+def header(name: str, description: str, pattern: str = "") -> dict[str, Any]:
     """An optional header."""
-    return {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": description}
+    schema = {"type": "string", **({"pattern": pattern} if pattern else {})}
+    return {"name": name, "in": "header", "required": False, "schema": schema, "description": description}
 
 
 def problem(status: int, description: str = "") -> dict[str, Any]:

@@ -30,8 +30,10 @@ from gogeta.registry.registry import Registry
 
 ROOT: Final = "/api/v1"
 _TENANT: Final = ROOT + "/tenants/{name}"
-_IF_MATCH: Final = header("If-Match", "The ETag of what the change is made to, or * for whatever is there.")
-_IF_NONE_MATCH: Final = header("If-None-Match", "For a change *: create only. For a read, the ETag that is known.")
+_TAGS: Final = r'^(\*|"[0-9.]+"(, ?"[0-9.]+")*)$'
+_IF_MATCH: Final = header("If-Match", "The ETag of what the change is made to, or * for whatever is there.", _TAGS)
+_KNOWN: Final = header("If-None-Match", "The ETag that is known: 304 when it is still so.", _TAGS)
+_ONLY_NEW: Final = header("If-None-Match", "*: create only, never replace.", r"^\*$")
 _COUNT: Final = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
 _PAGING: Final = (
     query("q", {"type": "string", "maxLength": MAX_TEXT}, "Part of a name or of a host."),
@@ -40,8 +42,8 @@ _PAGING: Final = (
 )
 _WAIT: Final = query(
     "wait",
-    {"type": ["number", "string"], "minimum": 0, "maximum": MAX_WAIT},
-    f"How long to wait until it is so, at most {MAX_WAIT:.0f} s: seconds, or a duration such as 30s.",
+    {"type": "number", "minimum": 0, "maximum": MAX_WAIT},
+    f"Seconds to wait until it is so, at most {MAX_WAIT:.0f}; a duration such as 1m30s is read, too.",
 )
 _SORTS: Final = [sign + name for name in ORDERS for sign in ("", "-")]
 _SUMMARIES: Final = {
@@ -138,14 +140,14 @@ def _resources(tenants: Tenants) -> list[Operation]:
         Operation(
             "GET", _TENANT, Role.READ, tenants.get, "One tenant.",
             {
-                "parameters": [_IF_NONE_MATCH],
+                "parameters": [_KNOWN],
                 "responses": {**one, "304": {"description": "It is as the caller has it."}, **problems(404)},
             },
         ),
         Operation(
             "PUT", _TENANT, Role.ADMIN, tenants.put, "Declare a tenant: create it, or replace its declaration.",
             {
-                "parameters": [_IF_MATCH, _IF_NONE_MATCH],
+                "parameters": [_IF_MATCH, _ONLY_NEW],
                 "requestBody": declaration,
                 "responses": {**one, "201": created, **changed},
             },

@@ -129,6 +129,8 @@ class Tenants:
         """Change some fields of a declaration: a merge patch (RFC 7396); null puts a field back to its default."""
         no_query(request)
         change = await json_body(request, (MERGE_PATCH, JSON))
+        if not isinstance(change, dict):
+            raise refused_body((Problem((), "expected an object with the fields to change"),))
         name = tenant_name(request)
 
         def changed(record: TenantRecord | None) -> object:
@@ -144,11 +146,10 @@ class Tenants:
         name = tenant_name(request)
         for _ in range(ATTEMPTS):
             record = await self._existing(name)
-            if record is None and not request.headers.getall("If-Match", []):
-                await self._registry.record(name)
-            expected = require_match(request, record, required=False)
             if record is None:
-                raise UnknownTenantError(name)
+                # Raises, with the nearest name.
+                record = await self._registry.record(name)
+            expected = require_match(request, record, required=False)
             try:
                 await remove(self._registry, name, record.revision if expected is None else expected)
             except DeclarationChangedError as error:
@@ -185,7 +186,7 @@ class Tenants:
     ) -> web.Response:
         for _ in range(ATTEMPTS):
             record = await self._existing(name)
-            if record is None and not creating and not request.headers.getall("If-Match", []):
+            if record is None and not creating:
                 # Raises, with the nearest name.
                 await self._registry.record(name)
             expected = require_match(request, record, required=True)

@@ -3,7 +3,7 @@
 Every write to the registry goes through here, so this file is the list of all writers:
 
 - declarations: operators (``apply``, ``remove``) and passivator (``destroy``), guarded by the generation key
-  (``declarations.py``);
+  (``declarations.py``, and ``conditional.py`` over the revision that was seen);
 - desired state: ``change_desired`` (wakers, operators) and ``passivate`` (the idle policy), by compare-and-set;
 - observed state: ``observe`` and ``forget``, by passivator alone;
 - last access: ``record_accesses``, by proxies alone;
