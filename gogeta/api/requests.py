@@ -128,8 +128,9 @@ def not_modified(request: web.Request, etag: str) -> bool:
 
 
 def _tags(text: str, field: str) -> list[tuple[bool, str]]:
-    found, place = [], 0
-    while place < len(text):
+    found: list[tuple[bool, str]] = []
+    place = 0
+    while place < len(text) or not found:
         tag = _TAG.match(text, place)
         if tag is None:
             raise ApiError(

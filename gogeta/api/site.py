@@ -30,7 +30,8 @@ from gogeta.registry.registry import Registry
 
 ROOT: Final = "/api/v1"
 _TENANT: Final = ROOT + "/tenants/{name}"
-_TAGS: Final = r'^(\*|"[0-9.]+"(, ?"[0-9.]+")*)$'
+_TAG: Final = r'(W/)?"[!#-~]*"'
+_TAGS: Final = rf"^(\*|{_TAG}(, ?{_TAG})*)$"
 _IF_MATCH: Final = header("If-Match", "The ETag of what the change is made to, or * for whatever is there.", _TAGS)
 _KNOWN: Final = header("If-None-Match", "The ETag that is known: 304 when it is still so.", _TAGS)
 _ONLY_NEW: Final = header("If-None-Match", "*: create only, never replace.", r"^\*$")
