@@ -275,7 +275,7 @@ class Slumber:
         self._tries = 0
         desired = record.desired
         change = await self._around.registry.passivate(
-            self._name, judged, desired.wakes, recent_wakes=desired.recent_wakes
+            self._name, judged, desired.wakes, recent_wakes=desired.recent_wakes, trace=desired.trace
         )
         if change is None:
             # Used or changed since; our copy of that is on its way.
