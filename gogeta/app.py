@@ -234,11 +234,11 @@ async def serve(  # noqa: PLR0915 - the parts of one process, in the order of th
             metrics.register(ProxyCollector(proxy, mirror, spans))
             server = Server(proxy, settings.listen, certificates)
             metrics.register(ListenerCollector(server.listeners, certificates))
-            events = serve_api(site, registry, mirror, tasks, log_level_operations())
+            api = serve_api(site, registry, mirror, tasks, log_level_operations(), auth=settings.admin_auth)
 
             front = await place.enter(site, tasks)
             if front is site:
-                metrics.register(events)
+                metrics.register(api)
             front.ready("routes", "the routes have not been read from the registry yet")
             server.start(place.sockets())
             running = Running(server.endpoints[0], site.endpoint, server.secure_endpoint)

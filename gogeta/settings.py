@@ -143,9 +143,17 @@ class ServeSettings(TracingSettings, RegistrySettings):
     )
     admin: Endpoint = option(
         Endpoint("127.0.0.1", 9901),
-        help="Address of health, readiness and metrics. Keep it away from visitors.",
+        help="Address of health, readiness, metrics and the admin API. Keep it away from visitors.",
         parse=parse_listener,
         metavar="HOST:PORT",
+        section="Listeners",
+    )
+    admin_auth: str = option(
+        "auto",
+        help="Whether the admin API asks for a token (`gogeta token`): on every address but a loopback one, or always.",
+        parse=one_of("auto", "always"),
+        metavar="WHEN",
+        choices=("auto", "always"),
         section="Listeners",
     )
     proxy_protocol: bool = switch(

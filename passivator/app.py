@@ -97,7 +97,8 @@ async def serve(settings: PassivatorSettings) -> None:
         registry = Registry(store, f"passivator/{socket.gethostname()}-{os.getpid()}")
         try:
             async with Tasks("passivator program") as tasks:
-                metrics.register(serve_api(site, registry, mirror, tasks, log_level_operations()))
+                more = log_level_operations()
+                metrics.register(serve_api(site, registry, mirror, tasks, more, auth=settings.admin_auth))
                 await site.start()
                 logger.info(
                     "passivator: admin on http://%s, registry %s, driver %s",

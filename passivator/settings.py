@@ -252,8 +252,16 @@ class PassivatorSettings(ControllerSettings, RegistrySettings):
 
     admin: Endpoint = option(
         Endpoint("127.0.0.1", 9902),
-        help="Address of health, readiness and metrics.",
+        help="Address of health, readiness, metrics and the admin API.",
         parse=parse_listener,
         metavar="HOST:PORT",
+        section="Listeners",
+    )
+    admin_auth: str = option(
+        "auto",
+        help="Whether the admin API asks for a token (`gogeta token`): on every address but a loopback one, or always.",
+        parse=one_of("auto", "always"),
+        metavar="WHEN",
+        choices=("auto", "always"),
         section="Listeners",
     )

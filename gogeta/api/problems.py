@@ -46,6 +46,8 @@ class Code(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type"
     TOO_LARGE = "too-large"
     CROSS_ORIGIN = "cross-origin"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
     CHANGED = "precondition-failed"
     PRECONDITION_REQUIRED = "precondition-required"
     HOST_CONFLICT = "host-conflict"

@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 JSON: Final = "application/json"
 MERGE_PATCH: Final = "application/merge-patch+json"
-CALLER_ROLE: Final = "gogeta.role"
+CALLER_ROLE: Final = web.RequestKey("gogeta.role", Role)
 """Where a guard leaves the caller's role in the request; without one, everything may be seen."""
 _CATCH_UP: Final = 1.0
 """Seconds that an answered change may take to be in this process' own lists, too."""

@@ -35,6 +35,9 @@ COMMANDS: Final[dict[str, dict[str, Entry]]] = {
         "start": Entry("act:start", "Start a tenant, also one that was stopped."),
         "rm": Entry("act:rm", "Remove a tenant."),
     },
+    "Access": {
+        "token": Entry("token:token", "Make, list and revoke tokens of the admin API."),
+    },
     "Shell": {
         "completion": Entry("completion:completion", "Print the completion script of a shell."),
     },

@@ -173,7 +173,7 @@ class Forbidden:
             other.port == endpoint.port
             and (
                 _same_host(other.host, endpoint.host)
-                or (other.host in _UNSPECIFIED and (_is_loopback(endpoint.host) or endpoint.host in self.local))
+                or (other.host in _UNSPECIFIED and (is_loopback(endpoint.host) or endpoint.host in self.local))
             )
             for other in listed
         )
@@ -202,7 +202,8 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there."""
     address = _address(host)
     if address is not None:
         return address.is_loopback
@@ -211,7 +212,7 @@ def _is_loopback(host: str) -> bool:
 
 def _same_host(one: str, other: str) -> bool:
     # All loopback addresses are one machine here: 127.0.0.2 reaches what listens on every 127/8 address.
-    if _is_loopback(one) and _is_loopback(other):
+    if is_loopback(one) and is_loopback(other):
         return True
     first, second = _address(one), _address(other)
     return one == other if first is None or second is None else first == second

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
@@ -71,6 +72,10 @@ class AdminSite:
     def add_routes(self, routes: Iterable[web.AbstractRouteDef]) -> None:
         """Serve more; before ``start`` only."""
         self._app.add_routes(routes)
+
+    def add_middleware(self, middleware: Middleware) -> None:
+        """Let every request pass ``middleware``, within those that are there; before ``start`` only."""
+        self._app.middlewares.append(middleware)
 
     def on_stop(self, call: Callable[[], None]) -> None:
         """Call this when the site begins to stop, before it waits for requests: streams without an end hear of it."""

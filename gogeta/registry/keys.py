@@ -30,6 +30,8 @@ VETOES: Final = ROOT + "vetoes/"
 """Why passivator keeps a tenant awake whose idle timeout is over; for whoever explains it."""
 WEBHOOKS: Final = ROOT + "webhooks/"
 """For each group of passivators, up to where webhooks have been told; written and read by the one that leads."""
+TOKENS: Final = ROOT + "tokens/"
+"""Tokens of the admin API: their roles, and the hashes of their secrets."""
 GENERATION: Final = ROOT + "generation"
 """Written with every change of declarations and compared before it: two applies at once cannot both claim a host."""
 
@@ -87,6 +89,11 @@ def member_key(kind: str, member: str) -> str:
 def leader_key(group: str) -> str:
     """The key of the one that acts for a group of passivators."""
     return LEADERS + group
+
+
+def token_key(name: str) -> str:
+    """The key of a token of the admin API."""
+    return TOKENS + name
 
 
 def name_of(key: str, prefix: str) -> TenantName:

@@ -58,9 +58,8 @@ class Supervising:
             mirror = TenantMirror(store)
             registry = Registry(store, f"gogeta/{socket.gethostname()}-{os.getpid()}")
             api = Tasks("admin API")
-            metrics.register(
-                serve_api(site, registry, mirror, api, log_level_operations(self.supervisor.set_log_levels))
-            )
+            more = log_level_operations(self.supervisor.set_log_levels)
+            metrics.register(serve_api(site, registry, mirror, api, more, auth=self.settings.admin_auth))
             try:
                 await site.start(self.supervisor.listeners.copies(ADMIN))
                 self.supervisor.show_on(site)

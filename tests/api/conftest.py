@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from gogeta.api.events import Events
 from gogeta.api.operation import route
+from gogeta.api.serving import serve_api
 from gogeta.api.site import operations
 from gogeta.domain.lifecycle import Observed
 from gogeta.domain.state import ObservedState
@@ -22,6 +23,7 @@ from gogeta.kit.tasks import Tasks
 from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.opening import open_store
 from gogeta.registry.registry import Registry
+from gogeta.registry.tokens import TokenMirror
 from gogeta.settings import RegistrySettings
 
 ACME: dict[str, Any] = {"hosts": ["acme.test"], "process": {"command": ["app"], "env": {"SECRET": "x"}}}
@@ -36,6 +38,8 @@ class Api:
         self.events = events
         self.site = site
         self.tasks = tasks
+        self.tokens: TokenMirror | None = None
+        """Those that its guard knows, where it has one."""
         self.session = aiohttp.ClientSession(f"http://{site.endpoint}")
 
     async def call(self, method: str, path: str, **how: Any) -> tuple[int, Any, Any]:  # noqa: ANN401 - aiohttp's
@@ -77,20 +81,32 @@ async def open_api(tmp_path: Path) -> AsyncIterator[Opener]:
     """Opens one API; several share a registry."""
     async with AsyncExitStack() as cleanup:
 
-        async def open_one(url: str = f"embedded:{tmp_path}/r.db", **events: Any) -> Api:  # noqa: ANN401 - as `Events` takes them
+        async def open_one(
+            url: str = f"embedded:{tmp_path}/r.db",
+            *,
+            auth: str | None = None,
+            **events: Any,  # noqa: ANN401 - as `Events` takes them
+        ) -> Api:
             store = open_store(RegistrySettings(registry=parse_registry(url)))
             cleanup.push_async_callback(store.close)
             tasks = await cleanup.enter_async_context(Tasks("test API"))
             registry, mirror = Registry(store, "test/api"), TenantMirror(store)
             site = AdminSite(Endpoint("127.0.0.1", 0), CollectorRegistry(), "test")
-            hub = Events(mirror, program="test", **events)
-            site.on_stop(hub.close)
-            site.add_routes(map(route, operations(registry, mirror, hub, tasks)))
+            tokens: TokenMirror | None = None
+            if auth is None:
+                hub = Events(mirror, program="test", **events)
+                site.on_stop(hub.close)
+                site.add_routes(map(route, operations(registry, mirror, hub, tasks)))
+            else:
+                served = serve_api(site, registry, mirror, tasks, auth=auth)
+                hub, tokens = served.events, served.guard.tokens
+                await tokens.source.wait_synced()
             tasks.start(mirror.source.run(), "mirror")
             await mirror.source.wait_synced()
             await site.start()
             cleanup.push_async_callback(site.stop)
             api = Api(registry, mirror, hub, site, tasks)
+            api.tokens = tokens
             cleanup.push_async_callback(api.session.close)
             return api
 

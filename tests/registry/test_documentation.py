@@ -10,6 +10,7 @@ from gogeta.domain.lifecycle import Cause, Observed
 from gogeta.domain.state import DesiredState, LastAccess, Leader, Member, ObservedState, Suspicion, Told
 from gogeta.domain.tenant import Tenant, read_tenant
 from gogeta.domain.timeline import Timeline, WakeReport, fold
+from gogeta.domain.tokens import Token
 from gogeta.domain.wakefulness import Vetoes
 from gogeta.kit.setting_values import parse_registry
 from gogeta.registry import keys
@@ -36,6 +37,7 @@ KINDS: dict[str, type[object]] = {
     keys.WAKES: WakeReport,
     keys.VETOES: Vetoes,
     keys.LEADERS: Leader,
+    keys.TOKENS: Token,
     keys.WEBHOOKS: Told,
 }
 GRANTS = re.findall(r"^etcdctl role grant-permission (\w+) (\w+) --prefix=true (\S+)$", PAGE, re.MULTILINE)
