@@ -233,6 +233,7 @@ async def serve(
 
             listeners = (*server.endpoints, running.admin)
             member = Member(kind="gogeta", id=me, since=wall_ms(), listeners=listeners)
+            tasks.start(notify.signs_of_life(), "signs of life")
             tasks.start(mirror.source.run(), "mirror")
             tasks.start(proxy.activity.run(), "activity")
             tasks.start(theming.watch(), "theme")

@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Final
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from gogeta.domain.upstreams import Endpoint
+from gogeta.kit import notify
+from gogeta.kit.activation import passed_sockets
 from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.signals import stop_signals
 from gogeta.kit.tasks import Tasks, first_of
@@ -26,6 +28,9 @@ from passivator.rehearsal import Rehearsal
 from passivator.settings import ControllerSettings, PassivatorSettings
 
 logger = logging.getLogger(__name__)
+
+_ADMIN: Final = "admin"
+"""The one listener, as a service manager that holds it calls it; any other name will do."""
 
 
 async def run_controller(
@@ -70,8 +75,10 @@ controller: Final = EmbeddedController()
 async def serve(settings: PassivatorSettings) -> None:
     """The whole program: until SIGTERM or SIGINT.
 
-    Raises AddressTakenError when the admin listener cannot be had; what else is missing is waited for.
+    Raises AddressTakenError when the admin listener cannot be had, and ActivationError when a service manager passed
+    something else than one; what else is missing is waited for.
     """
+    given = passed_sockets((_ADMIN,), (_ADMIN,)).get(_ADMIN)
     metrics = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=metrics)
@@ -81,7 +88,7 @@ async def serve(settings: PassivatorSettings) -> None:
         reader = Registry(store, "passivator")
         site.add_routes(tenant_routes(partial(explained, reader), partial(recounted, reader)))
         try:
-            await site.start()
+            await site.start(given)
             logger.info(
                 "passivator: admin on http://%s, registry %s, driver %s",
                 site.endpoint,
@@ -94,7 +101,10 @@ async def serve(settings: PassivatorSettings) -> None:
                     "controller",
                 )
                 running.add_done_callback(lambda _: stop.set())
+                tasks.start(notify.signs_of_life(), "signs of life")
+                notify.ready("watching the registry and the runtime")
                 await first_of(stop)
+                notify.stopping("letting go of what it drives")
                 if running.done() and not running.cancelled():
                     running.result()
                 logger.info("passivator: ending")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -35,12 +36,19 @@ def filtered(docker_of_the_run: DockerEngine, run_folder: RunFolder) -> Iterator
         "FILTER_GID": str(os.getgid()),
         "ENGINE_SOCKET": str(docker_of_the_run.socket),
     }
-    running = rack.start("haproxy", "-f", CONFIGURATION, env=variables)
-    running.wait_for_line("Loading success|New worker|haproxy version", timeout=20)
-    yield made
-    running.terminate()
-    running.wait()
-    rack.end()
+    try:
+        running = rack.start("haproxy", "-f", CONFIGURATION, env=variables)
+        deadline = time.monotonic() + 20
+        while not made.exists():
+            assert running.running, running.output()
+            assert time.monotonic() < deadline, running.output()
+            time.sleep(0.05)
+        yield made
+        # HAProxy ends with the number of the signal.
+        running.terminate()
+        running.wait()
+    finally:
+        rack.end()
 
 
 @pytest.fixture
