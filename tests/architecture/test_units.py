@@ -13,7 +13,7 @@ import pytest
 from gogeta.domain.quantities import parse_duration
 from gogeta.domain.upstreams import Endpoint
 from gogeta.settings import LISTENERS, ServeSettings
-from gogeta.workers.member import SILENT
+from gogeta.workers.member import SILENCE_SECONDS
 from passivator.settings import PassivatorSettings
 from tests.rig.missing import missing
 
@@ -57,7 +57,7 @@ def test_they_may_do_little(name: str) -> None:
 
 def test_a_hanging_process_is_noticed_later_than_the_supervisor_notices_a_worker() -> None:
     for name in ("gogeta.service", "passivator.service"):
-        assert parse_duration(unit(name)["Service"]["WatchdogSec"]) > SILENT
+        assert parse_duration(unit(name)["Service"]["WatchdogSec"]) > SILENCE_SECONDS
 
 
 def test_their_times_are_longer_than_ours() -> None:
