@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from tests.rig.docker import DockerEngine
-from tests.rig.images import CACHE, python_base, program_image
+from tests.rig.images import CACHE, program_image, python_base
 from tests.rig.missing import missing
 from tests.rig.ports import free_port
 from tests.rig.programs import ProcessRack, resolve
@@ -49,7 +49,9 @@ class Docker:
 
     def python(self, image: str, program: str) -> subprocess.CompletedProcess[str]:
         """Run a program with the Python of an image."""
-        return self("run", "--rm", "--network=none", "--entrypoint=/opt/gogeta/bin/python3", image, "-c", program, check=False)
+        return self(
+            "run", "--rm", "--network=none", "--entrypoint=/opt/gogeta/bin/python3", image, "-c", program, check=False
+        )
 
 
 def _wheels() -> Path:
@@ -82,7 +84,10 @@ def docker_cli(docker_of_the_run: DockerEngine, tmp_path_factory: pytest.TempPat
     context = tmp_path_factory.mktemp("context") / "gogeta"
     # What is committed or about to be: as in a checkout of somebody else.
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
     ).stdout.split(b"\0")
     for name in filter(None, map(os.fsdecode, listed)):
         if (ROOT / name).is_file():
@@ -127,7 +132,9 @@ def test_the_proxy_has_nothing_that_speaks_to_docker(docker_cli: Docker) -> None
 
 def test_a_container_that_does_not_answer_is_unhealthy(docker_cli: Docker) -> None:
     healthy = ("--entrypoint=/opt/gogeta/bin/python3", "--env", "GOGETA_ADMIN=127.0.0.1:9901")
-    asked = docker_cli("run", "--rm", "--network=none", *healthy, PROXY, "/opt/gogeta/healthy.py", "GOGETA_ADMIN", check=False)
+    asked = docker_cli(
+        "run", "--rm", "--network=none", *healthy, PROXY, "/opt/gogeta/healthy.py", "GOGETA_ADMIN", check=False
+    )
     assert (asked.returncode, asked.stderr) == (1, "")
 
 
@@ -251,7 +258,9 @@ def test_a_tenant_is_woken_through_the_composed_system(
     assert len(holding) == 1, "one part alone has the engine's socket"
     assert "filter" in holding[0]
     assert rights[holding[0]]["HostConfig"]["NetworkMode"] == "none"
-    assert all(seen["HostConfig"]["CapDrop"] == ["ALL"] and seen["HostConfig"]["ReadonlyRootfs"] for seen in rights.values())
+    assert all(
+        seen["HostConfig"]["CapDrop"] == ["ALL"] and seen["HostConfig"]["ReadonlyRootfs"] for seen in rights.values()
+    )
     healthy = [name for name in rights if "gogeta2" in name or "passivator2" in name]
     assert len(healthy) == 2
     _until(

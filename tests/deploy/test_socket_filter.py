@@ -128,7 +128,9 @@ def test_everything_else_is_refused_and_changes_nothing(docker: DockerEngine, fi
             f"{method} {path}": answer.status_code
             for method, path in REFUSED
             # As it stands: a client may not tidy the path up first.
-            if (answer := client.request(method, httpx.URL("http://docker").copy_with(raw_path=path.encode()))).status_code
+            if (
+                answer := client.request(method, httpx.URL("http://docker").copy_with(raw_path=path.encode()))
+            ).status_code
             != 403
         }
         assert passed == {}

@@ -133,19 +133,31 @@ def docker_with_busybox(docker: DockerEngine) -> Iterator[DockerEngine]:
 
 
 @pytest.fixture
-def shell(docker_with_busybox: DockerEngine, run_folder: RunFolder, tmp_path: Path) -> Iterator[Shell]:
-    """A reader's shell; the engine is that of the tests."""
+def ports() -> dict[str, str]:
+    """For each port of the page a free one."""
+    return {port: str(free_port()) for port in PORTS}
+
+
+@pytest.fixture
+def shell(
+    docker_with_busybox: DockerEngine, run_folder: RunFolder, tmp_path: Path, ports: dict[str, str]
+) -> Iterator[Shell]:
+    """A reader's shell; the engine is that of the tests, and the ports that are not typed are free ones, too."""
     need_etcd()
-    environment = {**run_folder.environment(), "PASSIVATOR_DOCKER_HOST": docker_with_busybox.url, "TERM": "dumb"}
+    environment = {
+        **run_folder.environment(),
+        "PASSIVATOR_DOCKER_HOST": docker_with_busybox.url,
+        "GOGETA_LISTEN": f"127.0.0.1:{ports['8080']}",
+        "GOGETA_ADMIN": f"127.0.0.1:{ports['9901']}",
+        "TERM": "dumb",
+    }
     environment["PATH"] = os.pathsep.join([environment.get("PATH", os.defpath), str(resolve("etcd").parent)])
     made = Shell(tmp_path, environment)
     yield made
     made.end()
 
 
-def test_the_page_is_true(shell: Shell) -> None:
-    ports = {port: str(free_port()) for port in PORTS}
-
+def test_the_page_is_true(shell: Shell, ports: dict[str, str]) -> None:
     def here(text: str) -> str:
         return re.sub(rf"\b({'|'.join(PORTS)})\b", lambda found: ports[found[0]], text)
 

@@ -139,15 +139,13 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
     with socket.create_server(("127.0.0.1", 0), backlog=100) as held:
         port = held.getsockname()[1]
-        command = [
+        command: list[str | Path | int] = [
             *(Path(sys.executable).with_name("passivator"), "--admin", f"127.0.0.1:{free_port()}"),
             *("--registry", f"embedded:{tmp_path}/gogeta.db", "--driver", "process", "--state-dir", tmp_path / "state"),
         ]
 
         def begin() -> Program:
-            return processes.start(
-                sys.executable, "-c", between, held.fileno(), *command, pass_fds=[held.fileno()]
-            )
+            return processes.start(sys.executable, "-c", between, held.fileno(), *command, pass_fds=[held.fileno()])
 
         def health(asking: socket.socket) -> bytes:
             asking.settimeout(30)

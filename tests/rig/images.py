@@ -106,11 +106,11 @@ def _content_key(busybox: Path, package: str) -> str:
     for _ in _distribution_files(package, packages):
         pass
     versions = [sys.version, sysconfig.get_path("stdlib")]
-    for package in sorted(packages):
+    for name in sorted(packages):
         try:
-            versions.append(f"{package} {importlib.metadata.version(package)}")
+            versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
-            versions.append(package)
+            versions.append(name)
     parts = ["\n".join(versions).encode(), Path(__file__).read_bytes(), busybox.read_bytes()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:20]
 
@@ -150,10 +150,24 @@ def _kept(name: str, busybox: Path, package: str) -> Path:
     return made
 
 
+def _standard_library() -> Iterator[Path]:
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    for folder, subfolders, files in os.walk(stdlib):
+        subfolders[:] = [name for name in subfolders if name not in _LEFT_OUT and not name.startswith("config-")]
+        for file in files:
+            source = Path(folder, file)
+            # Byte code for `python -O` and archives for linking are half of its size and of no use here.
+            if stat.S_ISREG(source.stat().st_mode) and not file.endswith((".opt-1.pyc", ".opt-2.pyc", ".a")):
+                yield source
+    # The standard library's extension modules may live apart from it.
+    for source in Path(sysconfig.get_path("platstdlib"), "lib-dynload").glob("*.so"):
+        if not source.is_relative_to(stdlib):
+            yield source
+
+
 def _add_python(tar: tarfile.TarFile, busybox: Path, package: str) -> None:
     _add_ground(tar, busybox)
     interpreter = Path(sys.executable).resolve()
-    stdlib = Path(sysconfig.get_path("stdlib"))
     binaries = [interpreter]
 
     def add(source: Path, name: str) -> None:
@@ -161,17 +175,8 @@ def _add_python(tar: tarfile.TarFile, busybox: Path, package: str) -> None:
             binaries.append(source)
         tar.add(source.resolve(), name.lstrip("/"), recursive=False)
 
-    for folder, subfolders, files in os.walk(stdlib):
-        subfolders[:] = [name for name in subfolders if name not in _LEFT_OUT and not name.startswith("config-")]
-        for file in files:
-            source = Path(folder, file)
-            # Byte code for `python -O` and archives for linking are half of its size and of no use here.
-            if stat.S_ISREG(source.stat().st_mode) and not file.endswith((".opt-1.pyc", ".opt-2.pyc", ".a")):
-                add(source, str(source))
-    # The standard library's extension modules may live apart from it.
-    for source in Path(sysconfig.get_path("platstdlib"), "lib-dynload").glob("*.so"):
-        if not source.is_relative_to(stdlib):
-            add(source, str(source))
+    for source in _standard_library():
+        add(source, str(source))
     site = Path(sysconfig.get_path("purelib")).resolve()
     for source in sorted(set(_distribution_files(package, set()))):
         # Scripts lie outside of site-packages; no application needs them.
@@ -180,10 +185,9 @@ def _add_python(tar: tarfile.TarFile, busybox: Path, package: str) -> None:
     tar.add(interpreter, str(interpreter).lstrip("/"), recursive=False)
     for name in ("python", "python3"):
         _add_link(tar, f"bin/{name}", str(interpreter))
-    if package == _INSTALLER:
-        # What is installed there later may need more of the system than Python itself does.
-        binaries += site.rglob("*.so")
-    for library in sorted(_libraries(binaries)):
+    # What is installed in a base later may need more of the system than Python itself does.
+    later = site.rglob("*.so") if package == _INSTALLER else ()
+    for library in sorted(_libraries([*binaries, *later])):
         if not Path(library).is_relative_to(site):
             tar.add(Path(library).resolve(), library.lstrip("/"), recursive=False)
 
