@@ -82,6 +82,8 @@ def docker_cli(docker_of_the_run: DockerEngine, tmp_path_factory: pytest.TempPat
     engine = docker_of_the_run
     docker = Docker(engine)
     context = tmp_path_factory.mktemp("context") / "gogeta"
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no git checkout")
     # What is committed or about to be: as in a checkout of somebody else.
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
