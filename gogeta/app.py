@@ -23,6 +23,8 @@ from prometheus_client import CollectorRegistry
 from gogeta.admin.ending import announce_end
 from gogeta.admin.listeners import ListenerCollector
 from gogeta.admin.metrics import ProxyCollector
+from gogeta.api.log_levels import log_level_operations
+from gogeta.api.serving import serve_api
 from gogeta.domain.state import Member
 from gogeta.domain.tenant import Tenant
 from gogeta.domain.upstreams import Endpoint, Forbidden
@@ -33,15 +35,16 @@ from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import wall_ms
 from gogeta.kit.listening import address
 from gogeta.kit.local_addresses import local_addresses
+from gogeta.kit.log_levels import level_signals
 from gogeta.kit.signals import stop_signals
 from gogeta.kit.tasks import Tasks
-from gogeta.kit.tenant_site import tenant_routes
+from gogeta.kit.tracing import TracingCollector, traced
 from gogeta.net.access_log import access_logged
 from gogeta.net.certificates import Certificates
 from gogeta.net.forwarder import Proxy
 from gogeta.net.server import Server
 from gogeta.net.theming import Theming
-from gogeta.registry.explaining import explained, recounted
+from gogeta.net.tracing import TracedProxy
 from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.opening import open_store
 from gogeta.registry.registry import Registry
@@ -187,7 +190,7 @@ def run_up(
     async def run() -> int:
         given = passed_sockets(LISTENERS, UNNAMED)
         really = settings.at({name: address(sockets[0]) for name, sockets in given.items()})
-        with stop_signals() as stop:
+        with stop_signals() as stop, level_signals():
             return await serve(really, Alone(given, settings.drain_delay), stop, tenants, controllers, started)
 
     return in_loop(run())
@@ -199,7 +202,7 @@ def in_loop(work: Coroutine[Any, Any, int]) -> int:
         return runner.run(work)
 
 
-async def serve(
+async def serve(  # noqa: PLR0915 - the parts of one process, in the order of their start
     settings: ServeSettings,
     place: Place,
     stop: asyncio.Event,
@@ -214,25 +217,34 @@ async def serve(
     metrics = CollectorRegistry()
     site = AdminSite(settings.admin, place.metrics(metrics), "gogeta")
     try:
-        async with Tasks("gogeta") as tasks, access_logged(settings) as access_log:
+        async with (
+            traced(
+                settings.tracing, "gogeta", share=settings.tracing_sample, capacity=settings.tracing_queue
+            ) as tracing,
+            Tasks("gogeta") as tasks,
+            access_logged(settings) as access_log,
+        ):
             me = f"{socket.gethostname()}-{os.getpid()}"
             registry = Registry(store, f"gogeta/{me}")
             mirror = TenantMirror(store)
-            proxy = Proxy(settings, registry, _forbidden(settings, store), tasks, access_log, theming)
+            make = Proxy if tracing is None else partial(TracedProxy, tracing=tracing)
+            proxy = make(settings, registry, _forbidden(settings, store), tasks, access_log, theming)
             mirror.subscribe(proxy.fleet.changed)
-            metrics.register(ProxyCollector(proxy, mirror))
+            spans = None if tracing is None else TracingCollector("gogeta", tracing)
+            metrics.register(ProxyCollector(proxy, mirror, spans))
             server = Server(proxy, settings.listen, certificates)
             metrics.register(ListenerCollector(server.listeners, certificates))
-            site.add_routes(tenant_routes(partial(explained, registry), partial(recounted, registry)))
+            events = serve_api(site, registry, mirror, tasks, log_level_operations())
 
             front = await place.enter(site, tasks)
+            if front is site:
+                metrics.register(events)
             front.ready("routes", "the routes have not been read from the registry yet")
             server.start(place.sockets())
             running = Running(server.endpoints[0], site.endpoint, server.secure_endpoint)
             logger.info("serving on %s, admin on %s, registry %s", server, running.admin, settings.registry)
 
-            listeners = (*server.endpoints, running.admin)
-            member = Member(kind="gogeta", id=me, since=wall_ms(), listeners=listeners)
+            member = Member(kind="gogeta", id=me, since=wall_ms(), listeners=(*server.endpoints, running.admin))
             tasks.start(notify.signs_of_life(), "signs of life")
             tasks.start(mirror.source.run(), "mirror")
             tasks.start(proxy.activity.run(), "activity")

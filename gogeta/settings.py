@@ -28,6 +28,7 @@ from gogeta.kit.setting_values import (
     RegistryUrl,
     duration,
     one_of,
+    parse_collector,
     parse_listener,
     parse_networks,
     parse_optional_listener,
@@ -101,7 +102,36 @@ class RegistrySettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeSettings(RegistrySettings):
+class TracingSettings:
+    """Where spans go. Shared by both programs."""
+
+    tracing: str = option(
+        "",
+        help="URL of an OpenTelemetry collector (OTLP over HTTP) that spans are sent to, e.g. http://127.0.0.1:4318. "
+        "Off without it.",
+        parse=parse_collector,
+        metavar="URL",
+        section="Tracing",
+    )
+    tracing_sample: float = option(
+        1.0,
+        help="Part of the traces beginning here that is kept, from 0 to 1. A request that comes with a `traceparent` "
+        "is kept if that says so.",
+        parse=share,
+        metavar="SHARE",
+        section="Tracing",
+    )
+    tracing_queue: int = option(
+        4096,
+        help="Most spans waiting to be sent, in each process; more are dropped and counted.",
+        parse=whole(1, 1_000_000),
+        metavar="N",
+        section="Tracing",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeSettings(TracingSettings, RegistrySettings):
     """What ``gogeta serve`` can be told."""
 
     listen: Endpoint = option(

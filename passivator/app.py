@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from functools import partial
+from contextlib import AsyncExitStack
 from typing import Any, ClassVar, Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
+from gogeta.api.log_levels import log_level_operations
+from gogeta.api.serving import serve_api
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit import notify
 from gogeta.kit.activation import passed_sockets
 from gogeta.kit.admin_site import AdminSite
+from gogeta.kit.log_levels import level_signals
 from gogeta.kit.signals import stop_signals
 from gogeta.kit.tasks import Tasks, first_of
-from gogeta.kit.tenant_site import tenant_routes
-from gogeta.registry.explaining import explained, recounted
+from gogeta.kit.tracing import TracingCollector, traced
+from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.opening import open_store, open_to_read
 from gogeta.registry.registry import Registry
 from gogeta.registry.store import Store
@@ -26,6 +29,7 @@ from passivator.drivers.choosing import open_driver
 from passivator.meters import Meters
 from passivator.rehearsal import Rehearsal
 from passivator.settings import ControllerSettings, PassivatorSettings
+from passivator.webhooks import posting
 
 logger = logging.getLogger(__name__)
 
@@ -45,15 +49,26 @@ async def run_controller(
     driver = open_driver(settings)
     ready("registry", "not read yet")
     ready("runtime", "not reached yet")
-    await Controller(
-        settings,
-        store,
-        driver,
-        member=f"{socket.gethostname()}-{os.getpid()}",
-        listeners=listeners,
-        meters=Meters(metrics, driver=driver.kind),
-        ready=ready,
-    ).run()
+    async with (
+        traced(
+            settings.tracing, "passivator", share=settings.tracing_sample, capacity=settings.tracing_queue
+        ) as tracing,
+        AsyncExitStack() as stack,
+    ):
+        if tracing is not None:
+            metrics.register(TracingCollector("passivator", tracing))
+        post = await stack.enter_async_context(posting(settings.webhook_timeout)) if settings.webhook_urls else None
+        await Controller(
+            settings,
+            store,
+            driver,
+            member=f"{socket.gethostname()}-{os.getpid()}",
+            listeners=listeners,
+            meters=Meters(metrics, driver=driver.kind),
+            ready=ready,
+            tracing=tracing,
+            post=post,
+        ).run()
 
 
 class EmbeddedController:
@@ -82,20 +97,22 @@ async def serve(settings: PassivatorSettings) -> None:
     metrics = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=metrics)
-    with stop_signals() as stop:
+    with stop_signals() as stop, level_signals():
         site = AdminSite(settings.admin, metrics, "passivator")
         store = open_store(settings)
-        reader = Registry(store, "passivator")
-        site.add_routes(tenant_routes(partial(explained, reader), partial(recounted, reader)))
+        mirror = TenantMirror(store)
+        registry = Registry(store, f"passivator/{socket.gethostname()}-{os.getpid()}")
         try:
-            await site.start(given)
-            logger.info(
-                "passivator: admin on http://%s, registry %s, driver %s",
-                site.endpoint,
-                settings.registry,
-                settings.driver,
-            )
             async with Tasks("passivator program") as tasks:
+                metrics.register(serve_api(site, registry, mirror, tasks, log_level_operations()))
+                await site.start(given)
+                logger.info(
+                    "passivator: admin on http://%s, registry %s, driver %s",
+                    site.endpoint,
+                    settings.registry,
+                    settings.driver,
+                )
+                tasks.start(mirror.source.run(), "mirror")
                 running = tasks.start(
                     run_controller(settings, store, metrics=metrics, ready=site.ready, listeners=(site.endpoint,)),
                     "controller",

@@ -19,6 +19,7 @@ from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.backoff import Backoff
 from gogeta.kit.clock import monotonic, wall_ms
 from gogeta.kit.tasks import Tasks
+from gogeta.kit.tracing import Tracing
 from gogeta.registry import keys
 from gogeta.registry.lead import FencedStore, Lead
 from gogeta.registry.mirror import TenantMirror
@@ -48,7 +49,9 @@ from passivator.room import Room, need_of
 from passivator.settings import AUTO, ControllerSettings
 from passivator.startqueue import StartQueue
 from passivator.surroundings import Surroundings
+from passivator.transitions import Listener, Transitions, TransitionSpans, log_line
 from passivator.watches import AccessWatch, MemberWatch, SuspectWatch
+from passivator.webhooks import Post, Telling, Webhooks, read_secrets
 from passivator.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -68,7 +71,7 @@ _TAKES_NOTHING: Final = frozenset({Observed.STOPPED, Observed.FAILED})
 class Controller:
     """Reconciles the tenants of one registry that one driver runs. ``run`` it; cancel it to end."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the one place where all parts come together
         self,
         settings: ControllerSettings,
         store: Store,
@@ -78,12 +81,19 @@ class Controller:
         listeners: tuple[Endpoint, ...],
         meters: Meters,
         ready: ReadyCallback,
+        tracing: Tracing | None = None,
+        post: Post | None = None,
     ) -> None:
-        """``member`` is this process's name in the registry. ``store`` is used, ``driver`` is closed at the end."""
+        """``member`` is this process's name in the registry. ``store`` is used, ``driver`` is closed at the end.
+
+        ``tracing``: where spans go, if anywhere; ``post``: what sends webhooks, where there are any.
+        """
         self._settings, self._store, self._driver = settings, store, driver
         self._process = process = member if isinstance(member, ThisProcess) else ThisProcess(member)
         self._member, self._listeners = process.name, listeners
         self._ready, self._meters = ready, meters
+        self._tracing, self._post = tracing, post
+        self._secrets = read_secrets(settings.webhook_secret_file) if settings.webhook_urls else ()
         self._registry = Registry(store, f"passivator/{process.name}")
         self._policy = IdlePolicy()
         self._queue = StartQueue(settings.max_starts)
@@ -201,7 +211,17 @@ class Controller:
             self._observer = self._new_observer(driver)
             self._workers, self._queue, self._around = {}, queue, around
             self._meters.terms.inc()
+            listeners: list[Listener] = [log_line]
+            if self._tracing is not None:
+                listeners.append(TransitionSpans(self._tracing))
+            if self._post is not None:
+                webhooks = Webhooks(settings, self._secrets, self._post, tasks, self._meters)
+                telling = Telling(webhooks, settings.webhook_events, around.registry, lead.group)
+                listeners.append(telling)
+                tasks.start(telling.run(self._owned), "webhooks")
+            transitions = Transitions(around.owner.owns, listeners)
             unsubscribe = self._mirror.subscribe(self._changed)
+            unsubscribe_transitions = self._mirror.subscribe(transitions.changed)
             try:
                 await asyncio.gather(
                     tasks.start(self._observer.run_events(), "events"),
@@ -212,8 +232,14 @@ class Controller:
                 )
             finally:
                 unsubscribe()
+                unsubscribe_transitions()
                 if lead.lost.is_set():
                     self._around = None
+
+    def _owned(self) -> Iterator[TenantRecord]:
+        """The tenants of ours."""
+        if self._around is not None:
+            yield from filter(self._around.owner.owns, tuple(self._mirror.records.values()))
 
     def _new_observer(self, driver: Driver) -> Observer:
         return Observer(

@@ -106,6 +106,14 @@ class Meters:
             ("reason",),
             registry=registry,
         )
+        self.webhooks = Counter(
+            "passivator_webhooks",
+            "Tries to deliver webhooks, by result: delivered, failed (tried again later), given-up, queue-full.",
+            ("result",),
+            registry=registry,
+        )
+        for result in ("delivered", "failed", "given-up", "queue-full"):
+            self.webhooks.labels(result)
         self.terms = Counter("passivator_terms", "Times that this process began to lead its group.", registry=registry)
         self.faults = Counter("passivator_faults", "Mistakes of our own: please report them.", registry=registry)
         self._registry = registry

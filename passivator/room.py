@@ -88,7 +88,12 @@ class Room:
             record, judgement = judged[name]
             desired = record.desired
             change = await self._registry.passivate(
-                name, judgement, desired.wakes, Cause.ROOM, recent_wakes=desired.recent_wakes
+                name,
+                judgement,
+                desired.wakes,
+                Cause.ROOM,
+                recent_wakes=desired.recent_wakes,
+                trace=desired.trace,
             )
             if change is None:
                 # Used or changed since: the next look finds another.

@@ -9,12 +9,16 @@ from typing import Final
 from gogeta.domain.quantities import format_duration, parse_duration, parse_size
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.options import ON_OFF, option
-from gogeta.kit.setting_values import duration, one_of, parse_listener, parse_switch, text, whole
-from gogeta.settings import RegistrySettings
+from gogeta.kit.setting_values import duration, one_of, parse_listener, parse_switch, parse_web_address, text, whole
+from gogeta.settings import RegistrySettings, TracingSettings
 
 DRIVERS: Final = ("docker", "process")
 AUTO: Final = -1
 """Of ``memory_limit``: as much as the runtime's machine can bear."""
+MOST_URLS: Final = 8
+"""Receivers of webhooks."""
+EVENTS: Final = ("started", "passivated", "failed", "stopped")
+"""What webhooks may tell; core/transition.py says when each happens."""
 SHORTEST_LEASE: Final = 2.0
 _GROUP: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}").fullmatch
 
@@ -50,8 +54,29 @@ def show_memory_limit(value: int) -> str:
     return "auto" if value == AUTO else str(value)
 
 
+def parse_urls(value: object) -> tuple[str, ...]:
+    """URLs from a list, or from text with commas between. Raises ValueError, which shows no credentials."""
+    items = value if isinstance(value, list | tuple) else str(value).split(",")
+    urls = tuple(dict.fromkeys(url for item in items if (url := parse_web_address(item))))
+    if len(urls) > MOST_URLS:
+        raise ValueError(f"expected at most {MOST_URLS} URLs, not {len(urls)}")
+    return urls
+
+
+def parse_events(value: object) -> tuple[str, ...]:
+    """Kinds of events from a list, or from text with commas between. Raises ValueError naming the kinds."""
+    items = value if isinstance(value, list | tuple) else str(value).split(",")
+    words = tuple(dict.fromkeys(word for item in items if (word := str(item).strip().lower())))
+    for word in words:
+        if word not in EVENTS:
+            raise ValueError(f"expected {', '.join(EVENTS[:-1])} or {EVENTS[-1]}, not {word!r}")
+    if not words:
+        raise ValueError(f"expected one or more of {', '.join(EVENTS)}")
+    return words
+
+
 @dataclass(frozen=True, kw_only=True)
-class ControllerSettings:
+class ControllerSettings(TracingSettings):
     """What the controller can be told; ``gogeta up`` takes these too."""
 
     driver: str = option(
@@ -177,6 +202,47 @@ class ControllerSettings:
         parse=whole(0, 1000),
         metavar="N",
         section="Life cycle",
+    )
+
+    webhook_urls: tuple[str, ...] = option(
+        (),
+        help="Where webhooks go (docs/webhooks.md): each URL gets every event. Off without one.",
+        parse=parse_urls,
+        show=",".join,
+        metavar="URL[,URL...]",
+        section="Webhooks",
+    )
+    webhook_secret_file: str = option(
+        "",
+        help="File with the secret that webhooks are signed with; more lines are more secrets, for a change of them.",
+        parse=text,
+        metavar="FILE",
+        section="Webhooks",
+    )
+    webhook_events: tuple[str, ...] = option(
+        ("started", "passivated", "failed"),
+        help="Which events are sent: started, passivated, failed, stopped (by an operator).",
+        parse=parse_events,
+        show=",".join,
+        metavar="EVENT[,EVENT...]",
+        section="Webhooks",
+    )
+    webhook_timeout: float = duration(
+        10.0, help="Longest wait for a receiver's answer; then it is tried again.", section="Webhooks"
+    )
+    webhook_attempts: int = option(
+        8,
+        help="Tries of one webhook, with pauses that grow from 1 s to 5 min; then it is given up.",
+        parse=whole(1, 100),
+        metavar="N",
+        section="Webhooks",
+    )
+    webhook_queue: int = option(
+        1000,
+        help="Most webhooks that wait for one URL; more are dropped and counted.",
+        parse=whole(1, 1_000_000),
+        metavar="N",
+        section="Webhooks",
     )
 
 

@@ -57,6 +57,8 @@ class Slumber:
         self.can_pause = True
         """Whether the runtime can freeze it, as far as we know."""
         self.waits_for_proxies = False
+        self._up = False
+        """Whether proxies may have something in flight there."""
         self._tries = 0
         self._noted: frozenset[Keeps] = frozenset()
         self._noted_at = 0.0
@@ -67,7 +69,8 @@ class Slumber:
         """Until when a stop waits: a moment for take-backs, and for proxies and what they have in flight."""
         settled = decided_at + self._around.settle
         waited, self.waits_for_proxies = self.waits_for_proxies, False
-        if record.desired.state is Desired.STARTED or observed.state is not Observed.STARTED:
+        self._look_whether_up(observed)
+        if record.desired.state is Desired.STARTED or not self._up:
             return settled
         match self._may_stop(record, decided_at):
             case WaitForProxies(until):
@@ -79,6 +82,13 @@ class Slumber:
             case TimeIsUp():
                 pass
         return settled
+
+    def _look_whether_up(self, observed: ObservedState) -> None:
+        """Up is also what was and is brought back, from a pause by hand for one: what was in flight then still is."""
+        if observed.state is Observed.STARTED:
+            self._up = True
+        elif observed.state not in (Observed.STARTING, Observed.STOPPING):
+            self._up = False
 
     def _may_stop(self, record: TenantRecord, decided_at: float) -> Go | WaitForProxies | TimeIsUp:
         return may_stop(
@@ -95,7 +105,8 @@ class Slumber:
 
         An operator's stop is carried out at its limit. Any other sleep is taken back then: in use means in use.
         """
-        if observed.state is not Observed.STARTED:
+        self._look_whether_up(observed)
+        if not self._up:
             return True
         match self._may_stop(record, decided_at):
             case Go():
@@ -264,7 +275,7 @@ class Slumber:
         self._tries = 0
         desired = record.desired
         change = await self._around.registry.passivate(
-            self._name, judged, desired.wakes, recent_wakes=desired.recent_wakes
+            self._name, judged, desired.wakes, recent_wakes=desired.recent_wakes, trace=desired.trace
         )
         if change is None:
             # Used or changed since; our copy of that is on its way.

@@ -253,7 +253,8 @@ class Worker:
         """Record what follows from ``event``; ``parts`` are the other fields that change with it."""
         after = self.recorder.after(event, **{"wakes": record.desired.wakes, **self._ours, **parts})
         if after.state is not self.observed.state:
-            logger.info(
+            # The line that counts is that of what is written (transitions.py).
+            logger.debug(
                 "tenant %s is %s%s", self.name, after.state, f": {after.reason.message}" if after.reason else ""
             )
         self.recorder.note(after, urgent=urgent)
@@ -440,7 +441,7 @@ class Worker:
         if not await self.recorder.announce_stop(paused, record.desired_revision):
             around.meters.take_backs.inc()
             return 0.05
-        logger.info("tenant %s is paused", self.name)
+        logger.debug("tenant %s is paused", self.name)
         try:
             self._runtime = await around.driver.pause(record.tenant)
         except StopFailedError as error:

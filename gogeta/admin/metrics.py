@@ -28,10 +28,11 @@ _CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")
 class ProxyCollector(Collector):
     """Reads one worker's counters."""
 
-    def __init__(self, proxy: Proxy, mirror: TenantMirror) -> None:
-        """Nothing is copied: both are read at each scrape."""
+    def __init__(self, proxy: Proxy, mirror: TenantMirror, spans: Collector | None = None) -> None:
+        """Nothing is copied: all are read at each scrape. ``spans``: where there are some, what became of them."""
         self._proxy = proxy
         self._mirror = mirror
+        self._spans = spans
 
     def collect(self) -> Iterator[Metric]:
         """All metrics as of now."""
@@ -40,6 +41,8 @@ class ProxyCollector(Collector):
         yield from self._access_log()
         yield from self._waking()
         yield from self._registry()
+        if self._spans is not None:
+            yield from self._spans.collect()
 
     def _traffic(self) -> Iterator[Metric]:
         proxy, tally = self._proxy, self._proxy.tally

@@ -1,7 +1,7 @@
 """What a worker tells its supervisor: how far it is, readiness and numbers, over a channel that only they share.
 
-The other direction carries two words: ``go`` (serve) and ``retire`` (others serve now). Its end is a message, too: when
-the supervisor is gone, the worker drains and ends, so that no worker is ever left behind.
+The other direction carries two words, ``go`` (serve) and ``retire`` (others serve now), and levels of logs. Its end
+is a message, too: when the supervisor is gone, the worker drains and ends, so that no worker is ever left behind.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
+from gogeta.domain.errors import InvalidInputError
 from gogeta.kit.channel import Channel
+from gogeta.kit.log_levels import change_log_levels, read_log_levels
 
 logger = logging.getLogger(__name__)
 
 REPORT_SECONDS: Final = 0.5
 GO: Final = "go"
 RETIRE: Final = "retire"
+LEVELS: Final = "log-levels"
 
 STARTING: Final = "starting"
 PREPARED: Final = "prepared"
@@ -216,6 +219,11 @@ class WorkerLink:
                     self._may_go.set()
                 case "retire":
                     self.retired.set()
+                case "log-levels":
+                    try:
+                        change_log_levels(read_log_levels(message.get("levels")))
+                    except InvalidInputError as error:
+                        logger.warning("the supervisor says what cannot be read: %s", error)
                 case other:
                     logger.warning("the supervisor says %r, which this version does not know", other)
         self._stop.set()

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from gogeta.cli.tenants_file import TenantsFile
 from gogeta.domain.errors import HostConflictError, Problem
-from gogeta.domain.state import Member, TenantRecord
+from gogeta.domain.state import TenantRecord
 from gogeta.domain.tenant import Tenant, TenantName, tenant_to_data
 from gogeta.domain.upstreams import Endpoint, Forbidden
-from gogeta.kit.local_addresses import local_addresses
+from gogeta.registry.forbidding import forbidden_upstreams
 from gogeta.registry.registry import Registry
 
 Result = Literal["created", "changed", "unchanged"]
@@ -38,19 +38,6 @@ async def check(file: TenantsFile, registry: Registry, listeners: Iterable[Endpo
     if problems:
         raise file.refuse(problems)
     return differences(file.tenants, records)
-
-
-def forbidden_upstreams(
-    members: Iterable[Member], registry: Iterable[tuple[str, int]], listeners: Iterable[Endpoint] = ()
-) -> Forbidden:
-    """The addresses that no upstream may have, as far as they are known now."""
-    members = tuple(members)
-    return Forbidden(
-        listeners=frozenset({*listeners, *(endpoint for member in members for endpoint in member.listeners)}),
-        registry=frozenset(Endpoint(host, port) for host, port in registry),
-        runtime=frozenset(endpoint for member in members for endpoint in member.runtime),
-        local=local_addresses(),
-    )
 
 
 def conflicts(tenants: Sequence[Tenant], records: Mapping[TenantName, TenantRecord]) -> list[Problem]:

@@ -10,9 +10,10 @@ from typing import Any, Self
 import click
 
 from gogeta.cli.showing import on_terminal, took, warn
-from gogeta.cli.waiting import Pending, Progress
+from gogeta.cli.waiting import Progress
 from gogeta.domain.state import Phase
 from gogeta.kit.exits import printable
+from gogeta.registry.outcomes import Pending
 
 
 @contextmanager

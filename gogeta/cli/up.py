@@ -12,13 +12,14 @@ import click
 
 from gogeta.cli.connecting import connected
 from gogeta.cli.controllers import find_controllers
-from gogeta.cli.declaring import check, forbidden_upstreams, refused_upstreams
+from gogeta.cli.declaring import check, refused_upstreams
 from gogeta.cli.program import GOGETA
 from gogeta.cli.tenants_file import TenantsFile, read_tenants_file
 from gogeta.domain.tenant import Tenant
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.command import Settings, SettingsCommand, settings_options
 from gogeta.kit.exits import CommandError
+from gogeta.registry.forbidding import forbidden_upstreams
 from gogeta.registry.store import RegistryUnavailableError
 from gogeta.settings import ServeSettings
 

@@ -1,90 +1,29 @@
 """Waiting for a tenant to become what it was asked to be, and telling about it meanwhile.
 
-``judge`` is the decision, pure: from the record as it is to what that means for whoever waits. ``wait_until`` feeds it
-with the registry's changes. When nobody is there who could carry the wish out, that is said at once, not after the
-timeout.
+``judge`` (registry/outcomes.py) is the decision, pure. ``wait_until`` feeds it with the registry's changes. When
+nobody is there who could carry the wish out, that is said at once, not after the timeout.
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Final, NoReturn, Protocol, assert_never
 
-from gogeta.domain.lifecycle import Desired, Meeting, Observed
+from gogeta.domain.lifecycle import Desired
 from gogeta.domain.quantities import format_duration
-from gogeta.domain.state import Member, Phase, Reason, ReasonCode, TenantRecord
+from gogeta.domain.state import Member, Phase, TenantRecord
 from gogeta.domain.tenant import TenantName
 from gogeta.kit.clock import rfc3339
 from gogeta.kit.exits import CommandError, ExitStatus
 from gogeta.kit.tasks import Tasks
 from gogeta.registry.mirror import TenantMirror
+from gogeta.registry.outcomes import Failed, Gone, Outcome, Overtaken, Pending, Reached, judge
 from gogeta.registry.registry import DesiredChange, Registry
 from gogeta.registry.store import RegistryError
 
 CONTROLLER: Final = "passivator"
 """The kind of member that carries wishes out."""
 _LOOK_FOR_CONTROLLERS_EVERY: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """It is what it was asked to be."""
-
-    record: TenantRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The runtime tried, and it did not work."""
-
-    reason: Reason | None
-
-
-@dataclass(frozen=True, slots=True)
-class Overtaken:
-    """Somebody wants something else of it now."""
-
-    record: TenantRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Gone:
-    """Its declaration was removed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """Not yet; the finished steps and the one under way."""
-
-    record: TenantRecord
-    phases: tuple[Phase, ...] = ()
-    phase: str = ""
-
-
-Outcome = Reached | Failed | Overtaken | Gone | Pending
-
-
-def judge(record: TenantRecord | None, asked: DesiredChange) -> Outcome:
-    """What ``record`` means for somebody who asked for ``asked``."""
-    if record is None:
-        return Gone()
-    wanted, observed = asked.desired.state, record.observed
-    if record.desired.state is not wanted and record.desired_revision > asked.revision:
-        return Overtaken(record)
-    # A failure of an earlier start says nothing about this one; with every wake the number grows.
-    ours = observed.wakes >= asked.desired.wakes
-    if wanted is Desired.STARTED:
-        if record.meeting is Meeting.FORWARD:
-            return Reached(record)
-        if observed.state is Observed.FAILED and ours:
-            return Failed(observed.reason)
-        return Pending(record, observed.phases, observed.phase) if ours else Pending(record)
-    if observed.state is Observed.STOPPED:
-        return Reached(record)
-    if observed.state is Observed.FAILED and observed.reason and observed.reason.code is ReasonCode.STOP_FAILED:
-        return Failed(observed.reason)
-    return Pending(record)
 
 
 def phases_of(record: TenantRecord, asked: DesiredChange) -> tuple[Phase, ...]:

@@ -149,6 +149,8 @@ class KindCache(dict[bytes, int]):
 
 
 REQUEST_KINDS: Final = KindCache(REQUEST)
+TRACED_REQUEST_KINDS: Final = KindCache({**REQUEST, b"traceparent": Kind.DROP, b"tracestate": Kind.DROP})
+"""Where requests are traced: we write those two ourselves then."""
 RESPONSE_KINDS: Final = KindCache(RESPONSE)
 
 

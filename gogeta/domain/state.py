@@ -84,6 +84,9 @@ class DesiredState:
     """How many times it was woken; the number of the present wake while it is started."""
     request_id: str = ""
     """The request that asked for the wake, as access logs have it; empty when it was not a request."""
+    trace: str = ""
+    """The span of the wake that it belongs to, as a W3C ``traceparent``; empty where nobody traces. Who passivates
+    carries it over, so that the way to sleep belongs to the trace of the request that woke."""
     recent_wakes: History = ()
     """Wakes by visitors in the last hour, counted by the minute of the epoch: what the wake budget is decided with."""
 
@@ -198,6 +201,16 @@ class Suspicion:
     """The instance that was tried, so that a hint about an earlier one says nothing about the present one."""
     at: int = 0
     by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """How far a group of passivators has told its webhooks."""
+
+    __pydantic_config__ = _LENIENT
+
+    revision: int
+    """Every observed state up to this revision has been told, or was given up."""
 
 
 ASLEEP: Final = DesiredState(state=Desired.PASSIVATED)

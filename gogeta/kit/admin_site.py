@@ -46,12 +46,13 @@ class AdminSite:
         require_compiled_parser()
         self._wanted = endpoint
         self._metrics = metrics
-        self._program = program
+        self.program = program
         self._names = frozenset(names) | {"localhost"}
         self._setting = setting
         self._problems: dict[str, str | None] = {}
         self._runner: web.AppRunner | None = None
         self._bound: Endpoint | None = None
+        self._on_stop: list[Callable[[], None]] = []
         self._app = web.Application(middlewares=[self._guard])
         self._app.on_response_prepare.append(_anonymous)
         self._app.add_routes(
@@ -70,6 +71,10 @@ class AdminSite:
     def add_routes(self, routes: Iterable[web.AbstractRouteDef]) -> None:
         """Serve more; before ``start`` only."""
         self._app.add_routes(routes)
+
+    def on_stop(self, call: Callable[[], None]) -> None:
+        """Call this when the site begins to stop, before it waits for requests: streams without an end hear of it."""
+        self._on_stop.append(call)
 
     def ready(self, name: str, problem: str | None) -> None:
         """Part ``name`` has this problem, or (None) is well. ``/readyz`` is 200 when all named parts are well."""
@@ -102,6 +107,8 @@ class AdminSite:
 
     async def stop(self) -> None:
         """Stop listening; requests under way get a moment. Idempotent."""
+        for call in self._on_stop:
+            call()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -134,10 +141,10 @@ class AdminSite:
         problems = self.problems
         status = "ready" if self._problems and not problems else "not ready"
         if not self._problems:
-            problems = {self._program: "starting"}
+            problems = {self.program: "starting"}
         parts = {name: problem or "well" for name, problem in self._problems.items()}
         return web.json_response(
-            {"program": self._program, "status": status, "problems": problems, "parts": parts},
+            {"program": self.program, "status": status, "problems": problems, "parts": parts},
             status=200 if status == "ready" else 503,
             headers={"Cache-Control": "no-store"},
         )

@@ -19,6 +19,7 @@ import sys
 import threading
 from typing import Any, Final, TextIO
 
+from gogeta.kit import log_levels
 from gogeta.kit.clock import rfc3339
 
 CAPACITY: Final = 10_000
@@ -172,11 +173,8 @@ def setup(level: str, format: str, program: str) -> None:  # noqa: A002 - the se
     _handler.setFormatter(JsonFormatter(program) if format == "json" else TextFormatter())
     root = logging.getLogger()
     root.addHandler(_handler)
-    root.setLevel(level.upper())
+    log_levels.configure(level)
     logging.captureWarnings(capture=True)
-    # Libraries that log each request or frame: their news is ours to tell.
-    for chatty in ("asyncio", "aiohttp.access"):
-        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
 
 
 def shutdown() -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from gogeta.domain.hosts import split_authority
 from gogeta.domain.quantities import format_duration, parse_duration
@@ -31,6 +31,7 @@ _SWITCH: Final = {
 }
 _PSEUDONYM: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}(?::[0-9]{1,5})?").fullmatch
 """RFC 9110 section 7.6.3, ``received-by``: a token, or a host with its port."""
+_BLANK: Final = re.compile(r"[\x00-\x20\x7f-\uffff]").search
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@]*@")
 
 
@@ -156,6 +157,30 @@ def parse_via(value: object) -> str:
     if name and not _PSEUDONYM(name):
         raise ValueError(f"expected a name such as gogeta-1 or a host, not {value!r}")
     return name
+
+
+def parse_web_address(value: object) -> str:
+    """An http or https URL without a fragment; empty for none. Raises ValueError; credentials never stand in it."""
+    text = str(value).strip()
+    if not text:
+        return ""
+    shown = _CREDENTIALS.sub("***@", text)
+    try:
+        parts = urlsplit(text)
+        whole_port = parts.port is None or parts.port > 0
+    except ValueError as error:
+        raise ValueError(f"expected a URL such as http://127.0.0.1:4318, not {shown!r} ({error})") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not whole_port or parts.fragment or _BLANK(text):
+        raise ValueError(f"expected a URL such as http://127.0.0.1:4318, not {shown!r}")
+    return text
+
+
+def parse_collector(value: object) -> str:
+    """The URL of a collector of spans; empty for none. Raises ValueError."""
+    text = parse_web_address(value)
+    if text and urlsplit(text).query:
+        raise ValueError("expected a URL without a query such as http://127.0.0.1:4318")
+    return text
 
 
 def parse_switch(value: object) -> bool:

@@ -59,7 +59,8 @@ def asked_once() -> Iterator[asyncio.Event]:
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop.set)
     try:

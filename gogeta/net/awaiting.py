@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from gogeta.domain.errors import GogetaError
+from gogeta.domain.lifecycle import Meeting
 from gogeta.domain.state import Phase
 from gogeta.domain.timeline import WakeReport
 from gogeta.kit.clock import wall_ms
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gogeta.net.exchange import Exchange
     from gogeta.net.fleet import Entry
     from gogeta.net.forwarder import Proxy
+    from gogeta.net.tracing import WakeTrace
     from gogeta.registry.registry import DesiredChange, Registry
 
 logger = logging.getLogger(__name__)
@@ -31,6 +33,8 @@ _PAUSE: Final = 5.0
 """Seconds between tries while the registry does not take reports."""
 _MOST: Final = 1000
 """Most wakes that are waited for, and most reports that are kept."""
+_OVER: Final = frozenset({Meeting.FAILED, Meeting.STOPPED})
+"""What a visitor meets when a wake has come to nothing."""
 _PATIENCE: Final = 300.0
 """Seconds after which a wake whose answer nobody has fetched is not waited for any more."""
 
@@ -52,6 +56,10 @@ class Awaited:
     exchange: Exchange | None = None
     """The first request that was forwarded."""
     held: int = 0
+    trace: WakeTrace | None = None
+    """Its span, where there is one."""
+    up_at: float = 0.0
+    """When it was first seen to be up, as far as we looked."""
 
 
 class Awaiting:
@@ -75,12 +83,14 @@ class Awaiting:
         if len(self._entries) >= _MOST:
             return
         now = self._proxy.clock()
+        tracing = self._proxy.tracing
         entry.await_byte(
             Awaited(
                 request_id=exchange.request_id.decode("ascii", "replace"),
                 began=exchange.began,
                 at=wall_ms() - round((now - exchange.began) * 1000),
                 person=exchange.head.navigation(exchange.method),
+                trace=None if tracing is None else tracing.wakes(exchange),
             )
         )
         self._entries.add(entry)
@@ -91,6 +101,8 @@ class Awaiting:
         if awaited is None or awaited.wake:
             return
         if change is None:
+            if awaited.trace is not None:
+                awaited.trace.lost = True
             self._done(entry)
             return
         awaited.wake = change.desired.wakes
@@ -123,6 +135,8 @@ class Awaiting:
             if awaited is None or not self._proxy.fleet.known(entry):
                 self._done(entry)
                 continue
+            if awaited.trace is not None:
+                self._look(entry, awaited, now)
             exchange = awaited.exchange
             if exchange is not None and exchange.first_byte_at and not exchange.refusal:
                 if _asking(entry) and not awaited.wake:
@@ -158,7 +172,26 @@ class Awaiting:
             held=awaited.held,
         )
 
+    def _look(self, entry: Entry, awaited: Awaited, now: float) -> None:
+        """Of a wake that is traced: when the tenant is up although nobody comes, and whether it failed."""
+        if entry.meeting is Meeting.FORWARD:
+            awaited.up_at = awaited.up_at or now
+        elif entry.meeting in _OVER or (entry.meeting is Meeting.WAKE and not _asking(entry)):
+            self._trace(entry, awaited, now)
+
+    def _trace(self, entry: Entry, awaited: Awaited, now: float) -> None:
+        """The wake is over: its span."""
+        tracing, trace, awaited.trace = self._proxy.tracing, awaited.trace, None
+        if tracing is None or trace is None:
+            return
+        up_at = awaited.known_at or awaited.up_at
+        asked = (("asked", min(awaited.asked_at, up_at or now)),) if awaited.asked_at else ()
+        failed = None if up_at else f"{entry.meeting.value}"
+        tracing.woken(entry, trace, awaited.began, (*asked, ("known", up_at or now)), failed)
+
     def _done(self, entry: Entry) -> None:
+        if entry.awaited is not None:
+            self._trace(entry, entry.awaited, self._proxy.clock())
         entry.await_byte(None)
         self._entries.discard(entry)
 

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from gogeta.net.access_log import AccessLog
     from gogeta.net.downstream import DownstreamConnection
     from gogeta.net.exchange import Exchange
+    from gogeta.net.tracing import RequestTracing
     from gogeta.net.upstream import UpstreamConnection
     from gogeta.registry.registry import Registry
     from gogeta.settings import ServeSettings
@@ -114,13 +115,14 @@ class Proxy:
         "tasks",
         "theming",
         "touched",
+        "tracing",
         "upstreams",
         "via",
         "waker",
         "yielding",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - the parts of one worker
         self,
         settings: ServeSettings,
         registry: Registry,
@@ -169,6 +171,8 @@ class Proxy:
         self.theming = theming or Theming(None)
         self.progress = ProgressStreams(self)
         self.census = Census(settings.max_connections_per_address, settings.trusted_proxies)
+        self.tracing: RequestTracing | None = None
+        """Only of a ``TracedProxy``; nothing on the way of a request to a tenant that is up looks at it."""
         self.connections: set[DownstreamConnection] = set()
         self._unlooked: list[DownstreamConnection] = []
         self.upstreams: set[UpstreamConnection] = set()

@@ -77,6 +77,8 @@ class Holding:
 
     def _show_start(self, exchange: Exchange, entry: Entry) -> None:
         """Answer a person with the starting page."""
+        if self._proxy.tracing is not None:
+            self._proxy.tracing.waits(exchange, entry)
         policy, head = entry.record.tenant.wake, exchange.head
         held = policy.mode == "auto" and policy.hold >= REFRESH_SECONDS / 2
         page = starting_page(
@@ -117,6 +119,8 @@ class Holding:
         if wake:
             self._proxy.awaiting.asks(entry, exchange)
             self._proxy.waker.wake(entry, Cause.REQUEST, exchange)
+        if self._proxy.tracing is not None:
+            self._proxy.tracing.waits(exchange, entry)
 
     def changed(self, entry: Entry) -> None:
         """A tenant's record changed, or a wake of it came to nothing: decide again for everybody who waits for it."""

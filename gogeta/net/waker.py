@@ -82,7 +82,7 @@ class Waker:
     async def _ask(self, entry: Entry, cause: Cause) -> bool:
         """Ask once, and wait for the news of it; whether it was us who woke the tenant, on the visitor's account."""
         if entry.record.desired.state is Desired.STARTED:
-            change = await self._registry.ask_again(entry.record)
+            change = await self._registry.ask_again(entry.record, trace=_trace(entry))
             # Refused: somebody else's wish is on its way to us.
             revision = entry.record.desired_revision + 1 if change is None else change.revision
             changed, woken = change is not None, False
@@ -91,7 +91,12 @@ class Waker:
             asker = entry.awaited.request_id if entry.awaited is not None and cause is Cause.REQUEST else ""
             per_hour = self._proxy.doorkeeper.per_hour(entry)
             done = await self._registry.change_desired(
-                entry.name, cause, known=entry.record, per_hour=per_hour, request_id=asker
+                entry.name,
+                cause,
+                known=entry.record,
+                per_hour=per_hour,
+                request_id=asker,
+                trace=_trace(entry) if asker else "",
             )
             revision, changed, woken = done.revision, done.changed, done.changed
             self._proxy.awaiting.written(entry, done if done.changed and asker else None)
@@ -140,3 +145,9 @@ class Waker:
             await self._registry.suspect(entry.name, entry.record.observed.instance)
         except GogetaError as error:
             logger.info("tenant %s: the suspicion could not be reported: %s", entry.name, error)
+
+
+def _trace(entry: Entry) -> str:
+    """The wake's span, for the registry; empty where there is none."""
+    awaited = entry.awaited
+    return "" if awaited is None or awaited.trace is None else awaited.trace.context.traceparent

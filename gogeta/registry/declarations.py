@@ -158,7 +158,7 @@ class Declarations:
                 unknown(name, (await load(self.store)).by_name)
             try:
                 result = await self.store.commit(
-                    [*_all_of(name), Put(keys.GENERATION, self.by.encode())],
+                    [*all_of(name), Put(keys.GENERATION, self.by.encode())],
                     [
                         Guard(keys.GENERATION, generation.revision if generation else 0),
                         Guard(tenant.key, tenant.revision),
@@ -181,7 +181,7 @@ class Declarations:
         """
         generation = await self.store.get(keys.GENERATION)
         result = await self.store.commit(
-            [*_all_of(name), Put(keys.GENERATION, self.by.encode())],
+            [*all_of(name), Put(keys.GENERATION, self.by.encode())],
             [
                 Guard(keys.GENERATION, generation.revision if generation else 0),
                 Guard(keys.tenant_key(name), tenant_revision),
@@ -192,7 +192,7 @@ class Declarations:
         return result.happened
 
 
-def _all_of(name: str) -> list[Put | Delete]:
+def all_of(name: str) -> list[Put | Delete]:
     """A declaration, and what goes with it. What is observed stays, for passivator to end what runs."""
     gone = (keys.tenant_key, keys.desired_key, keys.access_key, keys.timeline_key, keys.wake_key, keys.veto_key)
     return [Delete(key(name)) for key in gone]

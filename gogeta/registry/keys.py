@@ -28,6 +28,8 @@ WAKES: Final = ROOT + "wakes/"
 """What the proxy that asked for a tenant's last wake saw of it: written by that proxy, once a wake."""
 VETOES: Final = ROOT + "vetoes/"
 """Why passivator keeps a tenant awake whose idle timeout is over; for whoever explains it."""
+WEBHOOKS: Final = ROOT + "webhooks/"
+"""For each group of passivators, up to where webhooks have been told; written and read by the one that leads."""
 GENERATION: Final = ROOT + "generation"
 """Written with every change of declarations and compared before it: two applies at once cannot both claim a host."""
 
@@ -70,6 +72,11 @@ def timeline_key(name: str) -> str:
 def wake_key(name: str) -> str:
     """The key of its last wake's report."""
     return WAKES + name
+
+
+def webhook_key(group: str) -> str:
+    """The key of how far a group has told its webhooks."""
+    return WEBHOOKS + group
 
 
 def member_key(kind: str, member: str) -> str:

@@ -3,7 +3,7 @@
 Every write to the registry goes through here, so this file is the list of all writers:
 
 - declarations: operators (``apply``, ``remove``) and passivator (``destroy``), guarded by the generation key
-  (``declarations.py``);
+  (``declarations.py``, and ``conditional.py`` over the revision that was seen);
 - desired state: ``change_desired`` (wakers, operators) and ``passivate`` (the idle policy), by compare-and-set;
 - observed state: ``observe`` and ``forget``, by passivator alone;
 - last access: ``record_accesses``, by proxies alone;
@@ -37,6 +37,7 @@ from gogeta.domain.state import (
     ObservedState,
     Suspicion,
     TenantRecord,
+    Told,
 )
 from gogeta.domain.tenant import TenantName
 from gogeta.domain.timeline import EMPTY, Timeline, WakeReport
@@ -113,14 +114,16 @@ class Registry(Declarations):
         renew: bool = False,
         per_hour: int = 0,
         request_id: str = "",
+        trace: str = "",
     ) -> DesiredChange:
         """Change what a tenant should be, for ``cause``, by compare-and-set; only one of many callers changes it.
 
         ``known`` is the caller's own view: when it is still true, one round trip is enough. ``renew``: write it also
         where it is that already, as a new wish: a failed start is then tried again at once. ``per_hour``: most wakes by
         visitors in any hour (0: no limit); those by operators, and passivations taken back, are not counted.
-        ``request_id``: the request that asks, for people. Raises UnknownTenantError; TransitionRefusedError when the
-        table does not allow it (e.g. waking what an operator stopped); WakeBudgetError when it was woken often enough.
+        ``request_id``: the request that asks, for people; ``trace``: the wake's span, as a ``traceparent``.
+        Raises UnknownTenantError; TransitionRefusedError when the table does not allow it (e.g. waking what an operator
+        stopped); WakeBudgetError when it was woken often enough.
         """
         tenant_revision, current, revision = (
             (known.revision, known.desired, known.desired_revision)
@@ -152,6 +155,7 @@ class Registry(Declarations):
                     wakes=wakes,
                     recent_wakes=carried(current.recent_wakes, now),
                     request_id=request_id,
+                    trace=trace or (current.trace if state is not Desired.STARTED or cause is Cause.IN_USE else ""),
                 )
                 try:
                     result = await self.store.commit(
@@ -189,7 +193,7 @@ class Registry(Declarations):
                 raise
             return tenant.revision, ASLEEP, entry.revision
 
-    async def ask_again(self, record: TenantRecord) -> DesiredChange | None:
+    async def ask_again(self, record: TenantRecord, *, trace: str = "") -> DesiredChange | None:
         """A visitor's request for one more try of a tenant that was given up; None when somebody else was first.
 
         Whether a try is made, and when, is passivator's to say. There is one however many ask: a commit that is
@@ -203,6 +207,7 @@ class Registry(Declarations):
             since=now,
             wakes=before.wakes + 1,
             recent_wakes=within_the_hour(before.recent_wakes, now),
+            trace=trace,
         )
         result = await self.store.commit(
             [Put(keys.desired_key(record.name), encode(desired))],
@@ -220,10 +225,11 @@ class Registry(Declarations):
         wakes: int,
         cause: Cause = Cause.IDLE,
         recent_wakes: History = (),
+        trace: str = "",
     ) -> DesiredChange | None:
         """Put an idle tenant to sleep, if nothing it was judged by has changed; None when something has.
 
-        ``wakes`` and ``recent_wakes`` are carried over from the desired state that was judged.
+        ``wakes``, ``recent_wakes`` and ``trace`` are carried over from the desired state that was judged.
         """
         now = wall_ms()
         desired = DesiredState(
@@ -233,6 +239,7 @@ class Registry(Declarations):
             since=now,
             wakes=wakes,
             recent_wakes=within_the_hour(recent_wakes, now),
+            trace=trace,
         )
         result = await self.store.commit(
             [Put(keys.desired_key(name), encode(desired))],
@@ -378,6 +385,15 @@ class Registry(Declarations):
     async def vetoes(self, name: str) -> Vetoes:
         """What keeps a tenant awake beyond its idle timeout, as passivator wrote last; what cannot be read is none."""
         return _passed_over(Vetoes, await self.store.get(keys.veto_key(name))) or Vetoes()
+
+    async def told(self, group: str) -> int | None:
+        """Up to which revision a group has told its webhooks; None where nothing (readable) says so."""
+        told = _passed_over(Told, await self.store.get(keys.webhook_key(group)))
+        return None if told is None else told.revision
+
+    async def note_told(self, group: str, revision: int) -> None:
+        """Write how far a group has told its webhooks; only who leads it does."""
+        await self.store.commit([Put(keys.webhook_key(group), encode(Told(revision=revision)))])
 
     async def members(self) -> tuple[Member, ...]:
         """The live processes of ours. Unreadable ones are left out."""

@@ -13,11 +13,12 @@ import signal
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-from gogeta.admin.reports import GO, PREPARED, RETIRE, SERVING, STARTING, decode, encode
+from gogeta.admin.reports import GO, LEVELS, PREPARED, RETIRE, SERVING, STARTING, decode, encode
 from gogeta.kit.backoff import Backoff
 from gogeta.kit.channel import Channel
 from gogeta.kit.clock import monotonic
 from gogeta.kit.listening import adopt
+from gogeta.kit.log_levels import LogLevels
 from gogeta.kit.tasks import Tasks, first_of
 from gogeta.settings import ADMIN
 from gogeta.workers import relaunch
@@ -71,6 +72,8 @@ class Crew:
         self.empty = asyncio.Event()
         """None lives."""
         self.empty.set()
+        self._levels: LogLevels | None = None
+        """What was said about levels of logs while it runs."""
         self.cut_at = float("inf")
         """Loop time at which those that have not ended are killed."""
 
@@ -145,7 +148,15 @@ class Crew:
         self._begin(worker)
         return worker
 
+    def set_log_levels(self, levels: LogLevels) -> None:
+        """Tell all workers, and those that replace them."""
+        self._levels = levels
+        for worker in self.workers.values():
+            worker.channel.send({"do": LEVELS, "levels": levels.plain()})
+
     def _begin(self, worker: Worker) -> None:
+        if self._levels is not None:
+            worker.channel.send({"do": LEVELS, "levels": self._levels.plain()})
         self.workers[worker.number] = worker
         self.empty.clear()
         self._tasks.start(self._live(worker), f"worker {worker.number}")

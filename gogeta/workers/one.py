@@ -19,6 +19,7 @@ from gogeta.app import ROUTES_PATIENCE, Front, in_loop, serve
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit import notify
 from gogeta.kit.admin_site import AdminSite
+from gogeta.kit.log_levels import level_signals
 from gogeta.kit.signals import hangups, stop_signals
 from gogeta.kit.tasks import Tasks
 from gogeta.settings import ADMIN, LISTENERS, ServeSettings
@@ -38,7 +39,7 @@ async def _one(settings: ServeSettings, plan: Plan, listeners: Listeners) -> int
     settings = settings.at({name: Endpoint(*place) for name, place in listeners.endpoints().items()})
     async with Tasks("gogeta") as tasks:
         supervisor = Supervisor(plan, listeners, tasks)
-        with stop_signals(supervisor.kill) as stop, hangups(stop) as hangup:
+        with stop_signals(supervisor.kill) as stop, hangups(stop) as hangup, level_signals(supervisor.set_log_levels):
             supervising = Supervising(supervisor, settings, tasks, stop, hangup)
             place = _BeforeSuccession(supervising)
             status = await serve(settings, place, stop)

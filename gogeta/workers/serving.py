@@ -16,6 +16,7 @@ from gogeta.kit import logs
 from gogeta.kit.activation import ActivationError, passed_sockets
 from gogeta.kit.channel import Channel
 from gogeta.kit.listening import adopt
+from gogeta.kit.log_levels import level_signals
 from gogeta.kit.signals import hangups, stop_signals
 from gogeta.kit.tasks import Tasks
 from gogeta.net.access_log import check_access_log
@@ -45,6 +46,10 @@ def run(settings: ServeSettings) -> int:
 
         Theming.of(settings)
     check_access_log(settings)
+    if settings.tracing:
+        from gogeta.kit.tracing import require_opentelemetry  # noqa: PLC0415 - as above
+
+        require_opentelemetry()
     plan = Plan.of(settings)
     if relaunch.part() == relaunch.SETTINGS:
         Channel(adopt(relaunch.knowledge()["channel"])).send(plan.message())
@@ -77,7 +82,7 @@ def resume(knowledge: dict[str, Any]) -> int:
 async def _several(settings: ServeSettings, plan: Plan, listeners: Listeners) -> int:
     async with Tasks("gogeta") as tasks:
         supervisor = Supervisor(plan, listeners, tasks)
-        with stop_signals(supervisor.kill) as stop, hangups(stop) as hangup:
+        with stop_signals(supervisor.kill) as stop, hangups(stop) as hangup, level_signals(supervisor.set_log_levels):
             supervisor.start()
             return await Supervising(supervisor, settings, tasks, stop, hangup).run()
 
@@ -85,7 +90,7 @@ async def _several(settings: ServeSettings, plan: Plan, listeners: Listeners) ->
 async def _resumed(settings: ServeSettings, knowledge: dict[str, Any]) -> int:
     async with Tasks("gogeta") as tasks:
         supervisor = Supervisor.told(knowledge, tasks)
-        with stop_signals(supervisor.kill) as stop, hangups(stop) as hangup:
+        with stop_signals(supervisor.kill) as stop, hangups(stop) as hangup, level_signals(supervisor.set_log_levels):
             if knowledge["again"]:
                 hangup.set()
             logger.info("version %s supervises %d workers", __version__, supervisor.plan.workers)

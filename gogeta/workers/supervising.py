@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from functools import partial
+import os
+import socket
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 
 from gogeta.admin.ending import announce_end
+from gogeta.api.log_levels import log_level_operations
+from gogeta.api.serving import serve_api
 from gogeta.kit import logs, notify, signals
 from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.tasks import Tasks, first_of
-from gogeta.kit.tenant_site import tenant_routes
-from gogeta.registry.explaining import explained, once, recounted
+from gogeta.registry.mirror import TenantMirror
+from gogeta.registry.opening import open_store
+from gogeta.registry.registry import Registry
 from gogeta.settings import ADMIN, ServeSettings
 from gogeta.workers import relaunch
 from gogeta.workers.supervisor import Supervisor
@@ -50,12 +54,18 @@ class Supervising:
             metrics = CollectorRegistry()
             metrics.register(self.supervisor)
             site = AdminSite(self.supervisor.listeners[ADMIN].endpoint, metrics, "gogeta")
-            site.add_routes(
-                tenant_routes(partial(once, self.settings, explained), partial(once, self.settings, recounted))
+            # A registry and a copy of its own: a supervisor has no proxy whose it could ask.
+            store = open_store(self.settings)
+            mirror = TenantMirror(store)
+            registry = Registry(store, f"gogeta/{socket.gethostname()}-{os.getpid()}")
+            api = Tasks("admin API")
+            metrics.register(
+                serve_api(site, registry, mirror, api, log_level_operations(self.supervisor.set_log_levels))
             )
             try:
                 await site.start(self.supervisor.listeners.copies(ADMIN))
                 self.supervisor.show_on(site)
+                api.start(mirror.source.run(), "mirror")
                 await first_of(self.supervisor.complete, self.stop, timeout=_FIRST_SECONDS)
                 notify.ready()
                 if not await self.handed_over():
@@ -66,6 +76,8 @@ class Supervising:
                     return await self.supervisor.stop()
             finally:
                 await site.stop()
+                await api.close()
+                await store.close()
             await self.become_new()
 
     async def handed_over(self) -> bool:

@@ -22,6 +22,7 @@ from gogeta.domain.errors import GogetaError
 from gogeta.kit import notify
 from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.clock import monotonic
+from gogeta.kit.log_levels import LogLevels, change_log_levels
 from gogeta.kit.tasks import Tasks
 from gogeta.workers import relaunch
 from gogeta.workers.crew import SINGLE, Crew
@@ -84,6 +85,13 @@ class Supervisor(Collector):
             self._watching = True
             self._tasks.start(self._watch(), "watch")
         return Crew(plan, listeners, self._tasks, changed=self._changed, ended=self._worker_ended)
+
+    def set_log_levels(self, levels: LogLevels) -> None:
+        """These hold from now on, here and in all workers, also those that replace others; a handover ends it."""
+        change_log_levels(levels)
+        for crew in (self.crew, *self.leaving):
+            if crew is not None:
+                crew.set_log_levels(levels)
 
     # Handover.
 

@@ -4,13 +4,6 @@ from dataclasses import replace
 import pytest
 
 from gogeta.cli.waiting import (
-    Failed,
-    Gone,
-    Outcome,
-    Overtaken,
-    Pending,
-    Reached,
-    judge,
     missing_controller,
     phases_of,
     wait_until,
@@ -21,6 +14,7 @@ from gogeta.domain.tenant import read_tenant
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.exits import CommandError, ExitStatus
 from gogeta.kit.tasks import Tasks
+from gogeta.registry.outcomes import Failed, Gone, Outcome, Overtaken, Pending, Reached, judge
 from gogeta.registry.registry import DesiredChange, Registry
 from tests.cli.conftest import Cli
 

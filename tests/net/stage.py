@@ -18,11 +18,13 @@ from gogeta.domain.tenant import TenantName, read_tenant
 from gogeta.domain.timeline import WakeReport
 from gogeta.domain.upstreams import Endpoint, Forbidden
 from gogeta.kit.tasks import Tasks
+from gogeta.kit.tracing import Tracing
 from gogeta.net.certificates import Certificates
 from gogeta.net.downstream import DownstreamConnection
 from gogeta.net.fleet import Entry
 from gogeta.net.forwarder import Proxy
 from gogeta.net.server import Server
+from gogeta.net.tracing import TracedProxy
 from gogeta.registry.registry import DesiredChange
 from gogeta.registry.store import RegistryUnavailableError
 from gogeta.settings import ServeSettings
@@ -39,6 +41,8 @@ class RecordingRegistry:
     suspects: list[str] = field(default_factory=list)
     askers: list[str] = field(default_factory=list)
     """The request id that came with each wake."""
+    traces: list[str] = field(default_factory=list)
+    """The trace context that came with each wake."""
     reports: list[Mapping[str, WakeReport]] = field(default_factory=list)
     on_wake: Callable[[str, Cause], Awaitable[DesiredChange]] | None = None
     tries: list[str] = field(default_factory=list)
@@ -55,15 +59,17 @@ class RecordingRegistry:
         known: TenantRecord | None = None,
         per_hour: int = 0,
         request_id: str = "",
+        trace: str = "",
     ) -> DesiredChange:
         """As Registry's."""
         self.wakes.append((name, cause))
         self.askers.append(request_id)
+        self.traces.append(trace)
         self._reach()
         assert self.on_wake is not None
         return await self.on_wake(name, cause)
 
-    async def ask_again(self, record: TenantRecord) -> DesiredChange | None:
+    async def ask_again(self, record: TenantRecord, *, trace: str = "") -> DesiredChange | None:
         """As Registry's."""
         self.tries.append(record.name)
         self._reach()
@@ -274,12 +280,14 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 @contextlib.asynccontextmanager
-async def stage(**settings: Any) -> AsyncIterator[Stage]:  # noqa: ANN401 - settings
-    """A proxy that serves visitors on a free port."""
+async def stage(tracing: Tracing | None = None, /, **settings: Any) -> AsyncIterator[Stage]:  # noqa: ANN401 - settings
+    """A proxy that serves visitors on a free port; with ``tracing`` one that traces."""
     registry = RecordingRegistry()
     async with Tasks("test") as tasks:
         chosen = ServeSettings(listen=Endpoint("127.0.0.1", 0), **settings)
-        proxy = Proxy(chosen, registry, Forbidden(), tasks)  # type: ignore[arg-type] # it plays the registry
+        parts = (chosen, registry, Forbidden(), tasks)
+        # The registry is played.
+        proxy = Proxy(*parts) if tracing is None else TracedProxy(*parts, tracing=tracing)  # type: ignore[arg-type]
         server = Server(proxy, chosen.listen, Certificates.of(chosen))
         server.start()
         await server.accept()

@@ -19,6 +19,7 @@ from gogeta.domain.lifecycle import Cause, Observed
 from gogeta.domain.state import LastAccess, ObservedState, ReasonCode, TenantRecord
 from gogeta.domain.tenant import Tenant, TenantName, read_tenant
 from gogeta.domain.upstreams import Endpoint
+from gogeta.kit.tracing import Tracing
 from gogeta.registry import keys
 from gogeta.registry.memory import MemorySpace, MemoryStore
 from gogeta.registry.registry import Registry
@@ -39,6 +40,7 @@ from passivator.drivers.base import (
 from passivator.meters import Meters
 from passivator.process_mark import ThisProcess
 from passivator.settings import ControllerSettings
+from passivator.webhooks import Post
 
 
 class Faults:
@@ -308,6 +310,9 @@ class Stage:
         self.metrics = CollectorRegistry()
         self._task: asyncio.Task[None] | None = None
         self._marks = itertools.count(1)
+        self.tracing: Tracing | None = None
+        self.post: Post | None = None
+        """What sends webhooks."""
         self.dead: set[str] = set()
         """Marks of the controllers that were killed: as on one machine, a successor finds that out at once."""
 
@@ -326,6 +331,8 @@ class Stage:
             listeners=(),
             meters=Meters(self.metrics, driver=kind),
             ready=self.problems.__setitem__,
+            tracing=self.tracing,
+            post=self.post,
         )
         self._mark = mark
         self._task = asyncio.get_running_loop().create_task(controller.run())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gogeta.domain.lifecycle import Cause, Observed
-from gogeta.domain.state import DesiredState, LastAccess, Leader, Member, ObservedState, Suspicion
+from gogeta.domain.state import DesiredState, LastAccess, Leader, Member, ObservedState, Suspicion, Told
 from gogeta.domain.tenant import Tenant, read_tenant
 from gogeta.domain.timeline import Timeline, WakeReport, fold
 from gogeta.domain.wakefulness import Vetoes
@@ -36,6 +36,7 @@ KINDS: dict[str, type[object]] = {
     keys.WAKES: WakeReport,
     keys.VETOES: Vetoes,
     keys.LEADERS: Leader,
+    keys.WEBHOOKS: Told,
 }
 GRANTS = re.findall(r"^etcdctl role grant-permission (\w+) (\w+) --prefix=true (\S+)$", PAGE, re.MULTILINE)
 
@@ -106,6 +107,8 @@ async def test_the_documented_roles_are_enough_and_not_too_much(make_etcd: EtcdF
         assert lead is not None
         passivator = Registry(FencedStore(passivator.store, lead), "passivator")
         assert await passivator.observe("acme", ObservedState(state=Observed.STARTED), 0) is not None
+        await passivator.note_told("g", 1)
+        assert await passivator.told("g") == 1
         record = await passivator.record("acme")
         access, access_revision = await passivator.access("acme")
         assert access is not None
@@ -118,6 +121,7 @@ async def test_the_documented_roles_are_enough_and_not_too_much(make_etcd: EtcdF
             gogeta.remove("acme"),
             gogeta.write_timelines({"acme": (told, 0)}),
             gogeta.forget_timelines(["acme"]),
+            gogeta.note_told("g", 2),
             gogeta.store.list(keys.ACCESS),
             passivator.remove("acme"),
             gogeta.store.list(keys.LEADERS),

@@ -120,7 +120,8 @@ class Dockerd:
         self._history: deque[Json] = deque(maxlen=_HISTORY)
         self._streams: dict[_Events, None] = {}
         self._asked: dict[int, _Asked] = {}
-        self._queued: list[Callable[[], None]] = []
+        self._queued: list[tuple[Callable[[], None], _Asked]] = []
+        """What happens when it no longer hangs, and who waits for that."""
         self._numbers = 0
 
     def program(self, tenant: str) -> Program:
@@ -137,9 +138,9 @@ class Dockerd:
         """The engine dies, and with ``kill`` (no live-restore) all containers with it."""
         self.up, self.hung = False, False
         self._deaths += 1
-        self._queued.clear()
+        queued, self._queued = self._queued, []
         asked, self._asked = self._asked, {}
-        for each in asked.values():
+        for each in (*asked.values(), *(waiting for _, waiting in queued)):
             self._answer(each, RuntimeUnavailableError("the connection to the engine broke"))
         for box in self.boxes.values():
             if box.killing is not None:
@@ -167,7 +168,7 @@ class Dockerd:
         """SIGCONT: what was asked meanwhile happens now."""
         self.hung = False
         queued, self._queued = self._queued, []
-        for work in queued:
+        for work, _ in queued:
             work()
 
     def _break_streams(self) -> None:
@@ -189,7 +190,7 @@ class Dockerd:
             self._answer(_Asked(process, answer, 0.0), RuntimeUnavailableError("the engine is not there"))
             return
         if self.hung:
-            self._queued.append(lambda: self.ask(process, answer, work))
+            self._queued.append((lambda: self.ask(process, answer, work), _Asked(process, answer, 0.0)))
             return
         self._numbers += 1
         number, asked = self._numbers, _Asked(process, answer, self.slow / 2)
@@ -212,7 +213,7 @@ class Dockerd:
 
     def _answer(self, asked: _Asked, result: object) -> None:
         if self.hung:
-            self._queued.append(lambda: self._answer(asked, result))
+            self._queued.append((lambda: self._answer(asked, result), asked))
             return
         when = self.world.scheduler.now + self.world.between(0.0005, 0.004) + asked.slow
         self.world.scheduler.at(when, asked.process, _settle, asked.answer, result)
