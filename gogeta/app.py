@@ -245,6 +245,7 @@ async def serve(  # noqa: PLR0915 - the parts of one process, in the order of th
             logger.info("serving on %s, admin on %s, registry %s", server, running.admin, settings.registry)
 
             member = Member(kind="gogeta", id=me, since=wall_ms(), listeners=(*server.endpoints, running.admin))
+            tasks.start(notify.signs_of_life(), "signs of life")
             tasks.start(mirror.source.run(), "mirror")
             tasks.start(proxy.activity.run(), "activity")
             tasks.start(theming.watch(), "theme")

@@ -13,6 +13,8 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from gogeta.api.log_levels import log_level_operations
 from gogeta.api.serving import serve_api
 from gogeta.domain.upstreams import Endpoint
+from gogeta.kit import notify
+from gogeta.kit.activation import passed_sockets
 from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.log_levels import level_signals
 from gogeta.kit.signals import stop_signals
@@ -30,6 +32,9 @@ from passivator.settings import ControllerSettings, PassivatorSettings
 from passivator.webhooks import posting
 
 logger = logging.getLogger(__name__)
+
+_ADMIN: Final = "admin"
+"""The one listener, as a service manager that holds it calls it; any other name will do."""
 
 
 async def run_controller(
@@ -85,8 +90,10 @@ controller: Final = EmbeddedController()
 async def serve(settings: PassivatorSettings) -> None:
     """The whole program: until SIGTERM or SIGINT.
 
-    Raises AddressTakenError when the admin listener cannot be had; what else is missing is waited for.
+    Raises AddressTakenError when the admin listener cannot be had, and ActivationError when a service manager passed
+    something else than one; what else is missing is waited for.
     """
+    given = passed_sockets((_ADMIN,), (_ADMIN,)).get(_ADMIN)
     metrics = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=metrics)
@@ -99,7 +106,7 @@ async def serve(settings: PassivatorSettings) -> None:
             async with Tasks("passivator program") as tasks:
                 more = log_level_operations()
                 metrics.register(serve_api(site, registry, mirror, tasks, more, auth=settings.admin_auth))
-                await site.start()
+                await site.start(given)
                 logger.info(
                     "passivator: admin on http://%s, registry %s, driver %s",
                     site.endpoint,
@@ -112,7 +119,10 @@ async def serve(settings: PassivatorSettings) -> None:
                     "controller",
                 )
                 running.add_done_callback(lambda _: stop.set())
+                tasks.start(notify.signs_of_life(), "signs of life")
+                notify.ready("watching the registry and the runtime")
                 await first_of(stop)
+                notify.stopping("letting go of what it drives")
                 if running.done() and not running.cancelled():
                     running.result()
                 logger.info("passivator: ending")

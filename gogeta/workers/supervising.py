@@ -49,6 +49,7 @@ class Supervising:
 
     async def run(self) -> int:
         """Supervise until the stop; the exit status."""
+        self.tasks.start(notify.signs_of_life(), "signs of life")
         while True:
             metrics = CollectorRegistry()
             metrics.register(self.supervisor)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import configparser
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from gogeta.domain.quantities import parse_duration
+from gogeta.domain.upstreams import Endpoint
 from gogeta.settings import LISTENERS, ServeSettings
+from gogeta.workers.member import SILENCE_SECONDS
+from passivator.settings import PassivatorSettings
 from tests.rig.missing import missing
 
 UNITS = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
@@ -32,6 +38,28 @@ def test_systemd_understands_them() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("name", ["gogeta.service", "passivator.service"])
+def test_they_may_do_little(name: str) -> None:
+    if not shutil.which("systemd-analyze"):
+        missing("systemd", "no program systemd-analyze; Debian has it in systemd")
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=yes", "--no-pager", UNITS / name],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    score = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
+    assert score, done.stdout + done.stderr
+    print(score[0])  # noqa: T201 - pytest shows it
+    # 0 is a service that may do nothing, 9.6 one without any of these settings.
+    assert float(score[1]) <= 2.0, done.stdout
+
+
+def test_a_hanging_process_is_noticed_later_than_the_supervisor_notices_a_worker() -> None:
+    for name in ("gogeta.service", "passivator.service"):
+        assert parse_duration(unit(name)["Service"]["WatchdogSec"]) > SILENCE_SECONDS
+
+
 def test_their_times_are_longer_than_ours() -> None:
     service = unit("gogeta.service")["Service"]
     ours = ServeSettings()
@@ -39,5 +67,16 @@ def test_their_times_are_longer_than_ours() -> None:
     assert parse_duration(service["TimeoutStartSec"]) > ours.handover_timeout
 
 
-def test_the_sockets_have_names_that_we_know() -> None:
-    assert unit("gogeta.socket")["Socket"]["FileDescriptorName"] in LISTENERS
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("gogeta.socket", None),
+        ("gogeta-admin.socket", ServeSettings().admin),
+        ("passivator.socket", PassivatorSettings().admin),
+    ],
+)
+def test_the_sockets_have_names_and_addresses_that_we_know(name: str, address: Endpoint | None) -> None:
+    held = unit(name)["Socket"]
+    assert held["FileDescriptorName"] in LISTENERS
+    assert address is None or held["ListenStream"] == str(address)
+    assert (UNITS / held["Service"]).exists()

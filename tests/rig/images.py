@@ -20,6 +20,7 @@ from pathlib import Path
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "rig"
 
 _PYTHON_PACKAGE = "aiohttp"
+_INSTALLER = "pip"
 _LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip", "turtledemo", "site-packages", "pydoc_data"}
 _SITE = "/site"
 
@@ -100,39 +101,73 @@ def _distribution_files(name: str, seen: set[str]) -> Iterator[Path]:
             yield from _distribution_files(match[0], seen)
 
 
-def _content_key(busybox: Path) -> str:
+def _content_key(busybox: Path, package: str) -> str:
     packages: set[str] = set()
-    for _ in _distribution_files(_PYTHON_PACKAGE, packages):
+    for _ in _distribution_files(package, packages):
         pass
     versions = [sys.version, sysconfig.get_path("stdlib")]
-    for package in sorted(packages):
+    for name in sorted(packages):
         try:
-            versions.append(f"{package} {importlib.metadata.version(package)}")
+            versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
-            versions.append(package)
+            versions.append(name)
     parts = ["\n".join(versions).encode(), Path(__file__).read_bytes(), busybox.read_bytes()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:20]
 
 
 def python_image(busybox: Path) -> Path:
     """The files of `py:1`, as a tar kept between runs for as long as its content would be the same."""
+    return _kept("py", busybox, _PYTHON_PACKAGE)
+
+
+def python_base(busybox: Path) -> Path:
+    """The files of an image to build others on: this Python with pip, and what compiled packages link to. Kept, too."""
+    return _kept("base", busybox, _INSTALLER)
+
+
+def program_image(busybox: Path, program: Path) -> bytes:
+    """The files of an image with one of this machine's programs in /bin, and the shared libraries it needs."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        _add_ground(tar, busybox)
+        _add_bytes(tar, f"bin/{program.name}", program.read_bytes(), 0o755)
+        for library in sorted(_libraries([program])):
+            tar.add(Path(library).resolve(), library.lstrip("/"), recursive=False)
+    return buffer.getvalue()
+
+
+def _kept(name: str, busybox: Path, package: str) -> Path:
     CACHE.mkdir(parents=True, exist_ok=True)
-    made = CACHE / f"py-{_content_key(busybox)}.tar"
+    made = CACHE / f"{name}-{_content_key(busybox, package)}.tar"
     if not made.exists():
-        for outdated in CACHE.glob("py-*.tar"):
+        for outdated in CACHE.glob(f"{name}-*.tar"):
             outdated.unlink(missing_ok=True)
         # Under a name of its own until it is whole: another run may look for it at the same time.
         draft = made.with_suffix(f".{os.getpid()}")
         with tarfile.open(draft, mode="w") as tar:
-            _add_python(tar, busybox)
+            _add_python(tar, busybox, package)
         draft.rename(made)
     return made
 
 
-def _add_python(tar: tarfile.TarFile, busybox: Path) -> None:
+def _standard_library() -> Iterator[Path]:
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    for folder, subfolders, files in os.walk(stdlib):
+        subfolders[:] = [name for name in subfolders if name not in _LEFT_OUT and not name.startswith("config-")]
+        for file in files:
+            source = Path(folder, file)
+            # Byte code for `python -O` and archives for linking are half of its size and of no use here.
+            if stat.S_ISREG(source.stat().st_mode) and not file.endswith((".opt-1.pyc", ".opt-2.pyc", ".a")):
+                yield source
+    # The standard library's extension modules may live apart from it.
+    for source in Path(sysconfig.get_path("platstdlib"), "lib-dynload").glob("*.so"):
+        if not source.is_relative_to(stdlib):
+            yield source
+
+
+def _add_python(tar: tarfile.TarFile, busybox: Path, package: str) -> None:
     _add_ground(tar, busybox)
     interpreter = Path(sys.executable).resolve()
-    stdlib = Path(sysconfig.get_path("stdlib"))
     binaries = [interpreter]
 
     def add(source: Path, name: str) -> None:
@@ -140,27 +175,21 @@ def _add_python(tar: tarfile.TarFile, busybox: Path) -> None:
             binaries.append(source)
         tar.add(source.resolve(), name.lstrip("/"), recursive=False)
 
-    for folder, subfolders, files in os.walk(stdlib):
-        subfolders[:] = [name for name in subfolders if name not in _LEFT_OUT and not name.startswith("config-")]
-        for file in files:
-            source = Path(folder, file)
-            # Byte code for `python -O` and archives for linking are half of its size and of no use here.
-            if stat.S_ISREG(source.stat().st_mode) and not file.endswith((".opt-1.pyc", ".opt-2.pyc", ".a")):
-                add(source, str(source))
-    # The standard library's extension modules may live apart from it.
-    for source in Path(sysconfig.get_path("platstdlib"), "lib-dynload").glob("*.so"):
-        if not source.is_relative_to(stdlib):
-            add(source, str(source))
+    for source in _standard_library():
+        add(source, str(source))
     site = Path(sysconfig.get_path("purelib")).resolve()
-    for source in sorted(set(_distribution_files(_PYTHON_PACKAGE, set()))):
+    for source in sorted(set(_distribution_files(package, set()))):
         # Scripts lie outside of site-packages; no application needs them.
         if source.is_file() and source.resolve().is_relative_to(site):
             add(source, f"{_SITE}/{source.resolve().relative_to(site)}")
     tar.add(interpreter, str(interpreter).lstrip("/"), recursive=False)
     for name in ("python", "python3"):
         _add_link(tar, f"bin/{name}", str(interpreter))
-    for library in sorted(_libraries(binaries)):
-        tar.add(Path(library).resolve(), library.lstrip("/"), recursive=False)
+    # What is installed in a base later may need more of the system than Python itself does.
+    later = site.rglob("*.so") if package == _INSTALLER else ()
+    for library in sorted(_libraries([*binaries, *later])):
+        if not Path(library).is_relative_to(site):
+            tar.add(Path(library).resolve(), library.lstrip("/"), recursive=False)
 
 
 PYTHON_IMAGE_CHANGES = (f"ENV PYTHONPATH={_SITE}", "ENV PYTHONUNBUFFERED=1", "ENV PATH=/bin")

@@ -10,6 +10,7 @@ declare -A command_of=(
   [busybox-static]=busybox
   [chromium]=chromium
   [curl]=curl
+  [docker-compose]=docker-compose
   [docker.io]=dockerd
   [etcd-server]=etcd
   [faketime]=faketime
