@@ -24,7 +24,7 @@ from gogeta.admin.ending import announce_end
 from gogeta.admin.listeners import ListenerCollector
 from gogeta.admin.metrics import ProxyCollector
 from gogeta.api.log_levels import log_level_operations
-from gogeta.api.serving import serve_api
+from gogeta.dashboard.serving import serve_all
 from gogeta.domain.state import Member
 from gogeta.domain.tenant import Tenant
 from gogeta.domain.upstreams import Endpoint, Forbidden
@@ -234,7 +234,7 @@ async def serve(  # noqa: PLR0915 - the parts of one process, in the order of th
             metrics.register(ProxyCollector(proxy, mirror, spans))
             server = Server(proxy, settings.listen, certificates)
             metrics.register(ListenerCollector(server.listeners, certificates))
-            api = serve_api(site, registry, mirror, tasks, log_level_operations(), auth=settings.admin_auth)
+            api = serve_all(site, registry, mirror, tasks, log_level_operations(), auth=settings.admin_auth)
 
             front = await place.enter(site, tasks)
             if front is site:

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -78,6 +79,8 @@ class Guard:
         """``always``: a token has to be shown; else who comes from this machine to a loopback address needs none."""
         self.tokens = tokens
         self._program = program
+        self.cookie = f"{program}_token"
+        """Where a browser keeps a token. Cookies know no ports, and two programs may have one host."""
         self._always = always
         self._failures = Failures()
         self.refused: dict[str, int] = dict.fromkeys(("foreign", "wrong", "missing", "role", "too-many"), 0)
@@ -104,6 +107,8 @@ class Guard:
             try:
                 caller = self._let_in(request, operation)
             except ApiError as refused:
+                if refused.status == 401 and request.method == "GET" and not request.path.startswith("/api/"):
+                    return web.Response(status=303, headers={"Location": f"/login?next={quote(request.path_qs)}"})
                 return refused.response()
             request[CALLER_ROLE], request[CALLER] = caller.role, caller.name
             if request.method in _SAFE:
@@ -124,8 +129,14 @@ class Guard:
     def identify(self, request: web.Request) -> Caller | None:
         """Who asks; None where a token has to be shown and none was. Raises ApiError for one that is wrong."""
         shown = request.headers.get("Authorization")
+        if shown is None and (cookie := request.cookies.get(self.cookie)) is not None:
+            shown = f"Bearer {cookie}"
         if shown is None:
             return None if self._always or not _from_here(request) else Caller("loopback", Role.ADMIN)
+        return self.caller_of(request, shown)
+
+    def caller_of(self, request: web.Request, shown: str) -> Caller:
+        """Whose token ``shown`` has, as an Authorization field shows it. Raises ApiError."""
         if not self.tokens.source.synced:
             detail = "the tokens have not been read from the registry yet"
             raise ApiError(503, Code.REGISTRY_UNAVAILABLE, detail, headers={"Retry-After": "1"})
