@@ -81,7 +81,8 @@ def test_several_problems_are_told_together() -> None:
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? "])
 def test_deep_nesting_ends_early(opening: str) -> None:
     found = problems(opening * 100_000)
-    assert f"nested deeper than {MAX_DEPTH} levels" in found[0][0]
+    # PyYAML has a limit of its own for brackets since 6.0.4, and meets it first.
+    assert f"nested deeper than {MAX_DEPTH} levels" in found[0][0] or "exceeded maximum nesting depth" in found[0][0]
 
 
 def test_aliases_cannot_grow_a_small_file_into_a_large_memory() -> None:
