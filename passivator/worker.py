@@ -25,7 +25,7 @@ from gogeta.registry.store import RegistryError
 from passivator.core import plan as act
 from passivator.core.past import past_starts, place_told_again
 from passivator.core.plan import StopCause, View, plan
-from passivator.core.retry import NEVER, Retry
+from passivator.core.retry import NEVER, Retry, RetryPolicy
 from passivator.core.tiers import Depth
 from passivator.drivers.base import (
     DriverError,
@@ -76,7 +76,7 @@ class Worker:
         self._desired_revision = -1
         self._decided_at = 0.0
         self._ours = {"driver": self._kind, "group": around.owner.group}
-        self._retry = _retry_on_record(observed.reason)
+        self._retry = _retry_on_record(observed.reason, around.retry)
         self._failure = observed.reason
         self._stop_retry = Retry()
         self._left_over = False
@@ -591,14 +591,19 @@ def _ms(seconds: float) -> float:
     return round(seconds * 1000, 3)
 
 
-def _retry_on_record(reason: Reason | None) -> Retry:
-    """What a restart of ours knows of earlier failures: when the next try was to be, within reason."""
+def _retry_on_record(reason: Reason | None, policy: RetryPolicy) -> Retry:
+    """What a restart of ours knows of earlier failures: when the next try was to be.
+
+    Whoever wrote it may have had another clock: no wait is longer than the one that so many failures bring.
+    """
     if reason is not None and reason.given_up:
         # Since when is not known on our clock: the next visitor is worth a try.
         return Retry(reason.failures, NEVER, monotonic())
     if reason is None or reason.retry_at is None:
         return Retry()
-    return Retry(max(reason.failures, 1), monotonic() + min(max(reason.retry_at - wall_ms(), 0) / 1000, 60.0))
+    failures = max(reason.failures, 1)
+    left = max(reason.retry_at - wall_ms(), 0) / 1000
+    return Retry(failures, monotonic() + min(left, policy.longest(failures)))
 
 
 def _without_retry(reason: Reason | None) -> Reason | None:

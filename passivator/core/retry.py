@@ -27,6 +27,10 @@ class RetryPolicy:
     limit: float
     tries: int = 0
 
+    def longest(self, failures: int) -> float:
+        """The longest wait in seconds after ``failures`` in a row, 1 or more."""
+        return min(self.limit, self.first * 2.0 ** min(failures - 1, 32))
+
 
 @dataclass(frozen=True, slots=True)
 class Retry:
@@ -48,8 +52,7 @@ class Retry:
         failures = self.failures + 1
         if policy.tries and failures >= policy.tries:
             return Retry(failures, NEVER, now + policy.limit)
-        wait = min(policy.limit, policy.first * 2.0 ** min(self.failures, 32))
-        return Retry(failures, now + wait * (0.5 + jitter / 2))
+        return Retry(failures, now + policy.longest(failures) * (0.5 + jitter / 2))
 
     def crashed(self, policy: RetryPolicy, now: float, jitter: float, ran_for: float) -> Retry:
         """After it ended by itself, having been started for ``ran_for`` seconds."""

@@ -1,12 +1,14 @@
 """Stories that the simulation found (``tests/simulation``), told in short on the stage."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from gogeta.domain.lifecycle import Observed
 from gogeta.domain.state import Reason, ReasonCode
 from gogeta.domain.tenant import Tenant, TenantName
+from gogeta.kit.clock import wall_ms
 from tests.passivator.stage import Faults, Habit, SimulatedDriver, Stage
 
 pytestmark = pytest.mark.virtual_time
@@ -109,3 +111,19 @@ async def test_a_tenant_that_is_not_ready_in_its_own_time_still_fails(stage: Sta
     observed = await stage.until("acme", Observed.FAILED)
     assert isinstance(observed.reason, Reason)
     assert observed.reason.code is ReasonCode.NOT_READY
+
+
+async def test_a_retry_that_was_written_by_a_clock_that_had_jumped_is_made_in_its_own_time(stage: Stage) -> None:
+    await stage.up()
+    await stage.declare("acme")
+    await stage.wake("acme")
+    await stage.until("acme", Observed.STARTED)
+    await stage.kill()
+    stage.runtime.things.clear()
+    record = await stage.record("acme")
+    hours_ahead = Reason(ReasonCode.OUT_OF_MEMORY, "it was killed", retry_at=wall_ms() + 7_200_000, failures=1)
+    failed = replace(record.observed, state=Observed.FAILED, reason=hours_ahead, endpoints=())
+    assert await stage.registry.observe(TenantName("acme"), failed, record.observed_revision)
+    await stage.up()
+    # One failure means a wait of `retry_first` at the most, whatever the wall clock of that passivator was.
+    await stage.until("acme", Observed.STARTED, within=stage.settings.retry_first + 6)

@@ -385,6 +385,25 @@ async def test_a_pause_waits_for_what_is_in_flight_too(stage: Stage) -> None:
     await stage.until("acme", Observed.PAUSED, within=1)
 
 
+async def test_a_sleep_while_it_is_brought_back_from_a_pause_by_hand_waits_for_what_is_in_flight_there(
+    stage: Stage,
+) -> None:
+    proxy = FakeProxy(stage)
+    await proxy.say(seen=0)
+    await awake(stage)
+    thing = stage.runtime.things[TenantName("acme")]
+    thing.habit.start_seconds = 3
+    thing.runtime = replace(thing.runtime, status=Status.PAUSED)
+    stage.runtime.tell("acme")
+    await stage.until("acme", Observed.STARTING)
+    change = await stage.registry.change_desired("acme", Cause.SLEEP)
+    await proxy.say(seen=change.revision, draining=("acme",))
+    await asyncio.sleep(15)
+    assert stage.counted("stop", "acme") == 0
+    await proxy.say(seen=change.revision)
+    await stage.until("acme", Observed.STOPPED, within=5)
+
+
 async def test_what_serves_nobody_is_stopped_without_waiting_for_proxies(stage: Stage) -> None:
     await FakeProxy(stage).say(seen=0)
     stage.runtime.habits["acme"] = Habit(ready_after=100)

@@ -167,7 +167,7 @@ class Judge:
         self._world.tell(box.name, f"has {request}")
         if box.tenant != request.tenant:
             self._strangers(f"{request} reached {box.name}", request)
-        request.box = box
+        request.instance = box.instance
         self._at.setdefault(box, {})[number] = request
 
     def departed(self, number: int, box: Box) -> None:
@@ -269,7 +269,9 @@ class Judge:
             world.over(world.trouble("excused stop", tenant))
             return
         for request in tuple(self._at.get(box, {}).values()):
-            if request.ended is None:
+            # Not what strayed in here where addresses are shared, nor what was at a start that ended by itself: its
+            # proxy has that one back.
+            if request.ended is None and request.tenant == tenant and request.instance == box.instance:
                 self._in_flight(request, tenant)
 
     def _of_earlier(self, request: Request) -> bool:
@@ -312,7 +314,8 @@ class Judge:
         elif announced.process is not process:
             world.violated("I5", f"{process.name} stops {tenant}, which {announced.process.name} was to stop")
         elif world.scheduler.now - announced.at > 1.0:
-            slow = frozenset({"freeze", "engine hangs", "engine slow"})
+            # An answer that comes late, or only to the second time of asking, is late news, but news.
+            slow = frozenset({"freeze", "engine hangs", "engine slow", "slow", "lost answers"})
             if not world.troubled(announced.at, slow, frozenset({"", process.name})):
                 world.violated(
                     "I5", f"{process.name} stops {tenant} {world.scheduler.now - announced.at:.1f} s after it said so"

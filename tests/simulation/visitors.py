@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tests.simulation.engine import Box
 from tests.simulation.network import AnswerReader, Transport, reason_of
 from tests.simulation.parts import ProxyPart
 from tests.simulation.world import World
@@ -35,8 +34,8 @@ class Request:
     proxy: str
     began: float
     """Scheduler time."""
-    box: Box | None = None
-    """Whose application has it."""
+    instance: str = ""
+    """The start of the container whose application has it, or had it last."""
     ended: float | None = None
     outcome: str = ""
     answered_by: str = ""
