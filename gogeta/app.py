@@ -24,7 +24,7 @@ from gogeta.admin.ending import announce_end
 from gogeta.admin.listeners import ListenerCollector
 from gogeta.admin.metrics import ProxyCollector
 from gogeta.api.log_levels import log_level_operations
-from gogeta.dashboard.serving import serve_all
+from gogeta.dashboard.serving import serve_admin
 from gogeta.domain.state import Member
 from gogeta.domain.tenant import Tenant
 from gogeta.domain.upstreams import Endpoint, Forbidden
@@ -101,6 +101,9 @@ class Place(Protocol):
     It is asked in this order, once each.
     """
 
+    has_site: bool
+    """Whether the proxy's own admin listener is the one that is asked; else nothing more is put on it."""
+
     def metrics(self, own: CollectorRegistry) -> CollectorRegistry:
         """What the admin listener shows of a proxy whose metrics are ``own``."""
         ...
@@ -132,6 +135,8 @@ class Place(Protocol):
 
 class Alone:
     """One process that nobody supervises or succeeds; on sockets of a service manager if it passed some."""
+
+    has_site = True
 
     def __init__(self, given: Mapping[str, Sequence[socket.socket]], drain_delay: float) -> None:
         """``given``: sockets by name of listener."""
@@ -202,7 +207,7 @@ def in_loop(work: Coroutine[Any, Any, int]) -> int:
         return runner.run(work)
 
 
-async def serve(  # noqa: PLR0915 - the parts of one process, in the order of their start
+async def serve(
     settings: ServeSettings,
     place: Place,
     stop: asyncio.Event,
@@ -234,25 +239,29 @@ async def serve(  # noqa: PLR0915 - the parts of one process, in the order of th
             metrics.register(ProxyCollector(proxy, mirror, spans))
             server = Server(proxy, settings.listen, certificates)
             metrics.register(ListenerCollector(server.listeners, certificates))
-            api = serve_all(site, registry, mirror, tasks, log_level_operations(), auth=settings.admin_auth)
+            if place.has_site:
+                metrics.register(
+                    serve_admin(site, registry, mirror, tasks, log_level_operations(), auth=settings.admin_auth)
+                )
 
             front = await place.enter(site, tasks)
-            if front is site:
-                metrics.register(api)
             front.ready("routes", "the routes have not been read from the registry yet")
             server.start(place.sockets())
             running = Running(server.endpoints[0], site.endpoint, server.secure_endpoint)
             logger.info("serving on %s, admin on %s, registry %s", server, running.admin, settings.registry)
 
             member = Member(kind="gogeta", id=me, since=wall_ms(), listeners=(*server.endpoints, running.admin))
-            tasks.start(notify.signs_of_life(), "signs of life")
-            tasks.start(mirror.source.run(), "mirror")
-            tasks.start(proxy.activity.run(), "activity")
-            tasks.start(theming.watch(), "theme")
-            tasks.start(proxy.awaiting.run(), "wake reports")
             proxy.yielding.introduce(member)
-            tasks.start(proxy.yielding.run(), "yielding")
-            tasks.start(registry.announce(proxy.yielding.told, changed=proxy.yielding.changed), "announce")
+            for name, work in {
+                "signs of life": notify.signs_of_life(),
+                "mirror": mirror.source.run(),
+                "activity": proxy.activity.run(),
+                "theme": theming.watch(),
+                "wake reports": proxy.awaiting.run(),
+                "yielding": proxy.yielding.run(),
+                "announce": registry.announce(proxy.yielding.told, changed=proxy.yielding.changed),
+            }.items():
+                tasks.start(work, name)
             stopping = tasks.start(stop.wait(), "stop")
             loading = tasks.start(_load(registry, mirror, tenants, proxy, front), "load")
             await place.may_accept(loading, stopping)
@@ -264,8 +273,7 @@ async def serve(  # noqa: PLR0915 - the parts of one process, in the order of th
                     return 0
                 await loading
             for controller, chosen in controllers:
-                work = controller.run(chosen, store, metrics=metrics, ready=front.ready)
-                tasks.start(work, controller.name)
+                tasks.start(controller.run(chosen, store, metrics=metrics, ready=front.ready), controller.name)
             started(running)
             await place.over(stop)
             return await _drain(settings, server, proxy, stop)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from gogeta.api.log_levels import log_level_operations
-from gogeta.dashboard.serving import serve_all
+from gogeta.dashboard.serving import serve_admin
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit import notify
 from gogeta.kit.activation import passed_sockets
@@ -105,7 +105,7 @@ async def serve(settings: PassivatorSettings) -> None:
         try:
             async with Tasks("passivator program") as tasks:
                 more = log_level_operations()
-                metrics.register(serve_all(site, registry, mirror, tasks, more, auth=settings.admin_auth))
+                metrics.register(serve_admin(site, registry, mirror, tasks, more, auth=settings.admin_auth))
                 await site.start(given)
                 logger.info(
                     "passivator: admin on http://%s, registry %s, driver %s",

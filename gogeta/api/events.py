@@ -14,13 +14,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Final
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from gogeta.api.feed import Event, Feed, Missed
+from gogeta.api.operation import STILL_ALLOWED
 from gogeta.api.problems import ApiError, Code
 from gogeta.api.representations import change_data
 from gogeta.domain.state import TenantRecord
@@ -40,6 +41,7 @@ _BATCH: Final = 64
 _RETRY_MS: Final = 1000
 _TOO_SLOW: Final = "too-slow"
 _GOING_AWAY: Final = "going-away"
+_REVOKED: Final = "revoked"
 
 
 class _TooSlow(Exception):
@@ -69,7 +71,7 @@ class Events(Collector):
         self._news = asyncio.Event()
         self._listeners = 0
         self._closing = False
-        self._cut: Counter[str] = Counter({_TOO_SLOW: 0, _GOING_AWAY: 0})
+        self._cut: Counter[str] = Counter({_TOO_SLOW: 0, _GOING_AWAY: 0, _REVOKED: 0})
         self._refused = 0
         mirror.subscribe(self._changed)
 
@@ -155,7 +157,7 @@ class Events(Collector):
             await response.write(text.encode())
 
         await self._bounded(response.write(f"retry: {_RETRY_MS}\n\n".encode()))
-        cut = await self._pour(start, send)
+        cut = await self._pour(start, send, request.get(STILL_ALLOWED, _always))
         if cut == _TOO_SLOW and request.transport is not None:
             # What is buffered for it would never leave.
             request.transport.abort()
@@ -171,21 +173,29 @@ class Events(Collector):
                 await socket.send_str(json.dumps({"id": event.id, "event": event.kind, "data": event.data}))
 
         async with Tasks("event socket") as tasks:
-            pouring = tasks.start(self._pour(start, send), "pour")
+            still = request.get(STILL_ALLOWED, _always)
+            pouring = tasks.start(self._pour(start, send, still), "pour")
             # Reading answers pings and sees the end; what a listener says is nothing to us.
             reading = tasks.start(_read_out(socket), "read")
             await asyncio.wait((pouring, reading), return_when=asyncio.FIRST_COMPLETED)
             cut = pouring.result() if pouring.done() and not pouring.cancelled() else None
         if cut == _TOO_SLOW and request.transport is not None:
             request.transport.abort()
-        elif cut == _GOING_AWAY:
-            await socket.close(code=1001, message=cut.encode())
+        elif cut is not None:
+            # RFC 6455 section 7.4.1: the process goes away, or what is asked for is against a policy.
+            code = WSCloseCode.GOING_AWAY if cut == _GOING_AWAY else WSCloseCode.POLICY_VIOLATION
+            await socket.close(code=code, message=cut.encode())
         return socket
 
-    async def _pour(self, start: int | Missed, send: Callable[[list[Event]], Awaitable[None]]) -> str | None:
+    async def _pour(
+        self, start: int | Missed, send: Callable[[list[Event]], Awaitable[None]], still_allowed: Callable[[], bool]
+    ) -> str | None:
         """Send what there is and what comes; the reason why it ended, None when the listener left."""
         try:
             async for events in self._batches(start):
+                if not still_allowed():
+                    self._cut[_REVOKED] += 1
+                    return _REVOKED
                 await self._bounded(send(events))
         except _TooSlow:
             self._cut[_TOO_SLOW] += 1
@@ -243,6 +253,10 @@ class Events(Collector):
     def _wake(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
+
+
+def _always() -> bool:
+    return True
 
 
 def _at(feed: Feed, number: int, kind: str, why: str) -> Event:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from urllib.parse import quote
 
@@ -19,10 +20,10 @@ from aiohttp.typedefs import Handler, Middleware
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from gogeta.api.operation import Operation, Role, operation_of
+from gogeta.api.operation import STILL_ALLOWED, Operation, Role, operation_of
 from gogeta.api.problems import ApiError, Code, require_own_origin
 from gogeta.api.tenants import CALLER_ROLE
-from gogeta.domain.tokens import Token, matches
+from gogeta.domain.tokens import Token, expired, matches
 from gogeta.domain.upstreams import is_loopback
 from gogeta.kit.clock import monotonic, wall_ms
 from gogeta.registry.tokens import TokenMirror
@@ -47,6 +48,8 @@ class Caller:
 
     name: str
     role: Role
+    token: Token | None = None
+    """What it was shown by; None: by coming from here."""
 
 
 class Failures:
@@ -111,6 +114,8 @@ class Guard:
                     return web.Response(status=303, headers={"Location": f"/login?next={quote(request.path_qs)}"})
                 return refused.response()
             request[CALLER_ROLE], request[CALLER] = caller.role, caller.name
+            still_allowed: Callable[[], bool] = partial(self._is_worth, caller, operation.role)
+            request[STILL_ALLOWED] = still_allowed
             if request.method in _SAFE:
                 return await handler(request)
             return await self._audited(request, handler, caller)
@@ -144,7 +149,7 @@ class Guard:
         name, _, secret = text.strip().partition(".")
         token = self.tokens.by_name.get(name) if scheme.lower() == "bearer" else None
         if matches(token, secret, wall_ms()) and token is not None:
-            return Caller(name, _role(token))
+            return Caller(name, _role(token), token)
         address, now = request.remote or "", monotonic()
         # Only who is wrong has to wait: a neighbour behind the same address is not locked out.
         if (wait := self._failures.wait(address, now)) > 0:
@@ -160,6 +165,19 @@ class Guard:
             hint="expected Authorization: Bearer NAME.SECRET, as `gogeta token create` printed it",
             headers={"WWW-Authenticate": f'{_CHALLENGE["WWW-Authenticate"]}, error="invalid_token"'},
         )
+
+    def _is_worth(self, caller: Caller, role: Role) -> bool:
+        """Whether what the caller was let in by still is worth ``role``."""
+        if caller.token is None:
+            return True
+        token = self.tokens.by_name.get(caller.name)
+        # Made anew under its name it is another one.
+        if token is None or token.hash != caller.token.hash or expired(token, wall_ms()):
+            return False
+        try:
+            return _role(token) >= role
+        except ApiError:
+            return False
 
     def refuse_foreign(self, request: web.Request) -> None:
         """Keep out what a page of another site asks for, reads of streams included. Raises ApiError."""
@@ -225,6 +243,6 @@ def _why(scheme: str, text: str, token: Token | None) -> str:
         return "the Authorization field has another scheme than Bearer"
     if "." not in text:
         return "this is no token: it has no dot between a name and a secret"
-    if token is not None and token.expires is not None and token.expires <= wall_ms():
+    if token is not None and expired(token, wall_ms()):
         return "the token has expired, or is not known"
     return "the token is not known, was revoked, or its secret is wrong"

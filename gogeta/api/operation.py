@@ -41,6 +41,11 @@ class Operation:
     """Further members of the operation in the OpenAPI document: parameters, requestBody, responses."""
 
 
+STILL_ALLOWED: Final[web.RequestKey[Callable[[], bool]]] = web.RequestKey("still_allowed")
+"""The request's key under which a guard leaves what says whether the caller would be let in now, as it was before.
+
+Answers without an end ask it: a token that was revoked, that expired or that lost its role shows nothing more.
+"""
 OPERATION: Final = "gogeta.api.operation"
 """The attribute under which a route's handler carries its operation, for a guard to read."""
 

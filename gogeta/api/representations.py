@@ -113,6 +113,7 @@ def _observed(observed: ObservedState) -> dict[str, Any]:
         "phase": observed.phase or None,
         "phases": [{"name": phase.name, "ms": phase.ms} for phase in observed.phases],
         "ahead": observed.ahead,
+        "past_starts": list(observed.past_starts),
         "instance": observed.instance or None,
         "wakes": observed.wakes,
         "reason": None

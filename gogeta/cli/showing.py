@@ -14,18 +14,16 @@ from typing import Any, Final
 
 import click
 
-from gogeta.domain.lifecycle import Desired, Observed
-from gogeta.domain.quantities import format_duration
-from gogeta.domain.state import DesiredState, LastAccess, ObservedState, TenantRecord
-from gogeta.domain.tenant import tenant_to_data
+from gogeta.api.representations import state_of, tenant_data
+from gogeta.domain.lifecycle import Observed
+from gogeta.domain.quantities import format_age, format_duration
+from gogeta.domain.state import DesiredState, LastAccess, TenantRecord
 from gogeta.kit.clock import rfc3339
 from gogeta.kit.exits import printable, say
 
 Clock = Callable[[int], str]
 """A moment, in epoch milliseconds, in words."""
 
-STATES: Final = ("passivated", "stopped", "starting", "started", "stopping", "paused", "failed", "routed")
-"""The words of the STATE column."""
 _COLOURS: Final = {
     "started": "green",
     "routed": "green",
@@ -35,68 +33,12 @@ _COLOURS: Final = {
 }
 
 
-def state_word(record: TenantRecord) -> str:
-    """Desired and observed state as the one word that a person looks for in a list."""
-    if record.tenant.routed_only:
-        return "routed"
-    if record.observed.state is not Observed.STOPPED:
-        return record.observed.state.value
-    # Nothing runs: then it matters what is meant to be.
-    return "starting" if record.desired.state is Desired.STARTED else record.desired.state.value
-
-
 def to_data(record: TenantRecord, access: LastAccess | None) -> dict[str, Any]:
-    """The whole record as JSON-able data."""
-    return {
-        "name": record.name,
-        "state": state_word(record),
-        "hosts": list(record.tenant.hosts),
-        "runs": record.tenant.driver or "upstreams",
-        "meets": record.meeting.value,
-        "endpoints": [str(endpoint) for endpoint in record.endpoints],
-        "idle_timeout": record.tenant.idle_timeout,
-        "last_access": None
-        if access is None
-        else {
-            "at": rfc3339(access.at),
-            "by": access.by,
-            "in_flight": access.in_flight,
-            "tunnels": access.tunnels,
-        },
-        "desired": None if record.tenant.routed_only else _desired(record.desired),
-        "observed": None if record.tenant.routed_only else _observed(record.observed),
-        "declaration": tenant_to_data(record.tenant),
-    }
-
-
-def _desired(desired: DesiredState) -> dict[str, Any]:
-    return {
-        "state": desired.state.value,
-        "since": _time(desired.since),
-        "cause": desired.cause.value if desired.cause else None,
-        "by": desired.by,
-        "wakes": desired.wakes,
-    }
-
-
-def _observed(observed: ObservedState) -> dict[str, Any]:
-    reason = observed.reason
-    return {
-        "state": observed.state.value,
-        "since": _time(observed.since),
-        "phase": observed.phase or None,
-        "phases": [{"name": phase.name, "ms": phase.ms} for phase in observed.phases],
-        "ahead": observed.ahead,
-        "past_starts": list(observed.past_starts),
-        "reason": None
-        if reason is None
-        else {"code": reason.code.value, "message": reason.message, "retry_at": _time(reason.retry_at)},
-        "wakes": observed.wakes,
-    }
-
-
-def _time(milliseconds: int | None) -> str | None:
-    return rfc3339(milliseconds) if milliseconds else None
+    """The whole record as the API has it, and its last access."""
+    last = None
+    if access is not None:
+        last = {"at": rfc3339(access.at), "by": access.by, "in_flight": access.in_flight, "tunnels": access.tunnels}
+    return {**tenant_data(record), "idle_timeout": record.tenant.idle_timeout, "last_access": last}
 
 
 def print_json(data: object) -> None:
@@ -105,17 +47,8 @@ def print_json(data: object) -> None:
 
 
 def age(now: int, then: int) -> str:
-    """How long ago, in the one or two units that matter: ``5s``, ``3m``, ``2h10m``, ``4d``; ``-`` for never."""
-    if not then:
-        return "-"
-    seconds = max(0, (now - then) // 1000)
-    if seconds < 60:
-        return f"{seconds}s"
-    if seconds < 3600:
-        return f"{seconds // 60}m"
-    if seconds < 86400:
-        return format_duration(seconds // 60 * 60)
-    return f"{seconds // 86400}d"
+    """How long ago; ``-`` for never."""
+    return format_age((now - then) / 1000) if then else "-"
 
 
 def took(milliseconds: float) -> str:
@@ -130,7 +63,7 @@ def row(record: TenantRecord, access: LastAccess | None, now: int) -> tuple[str,
     reason = observed.reason if observed.state is Observed.FAILED else None
     return (
         record.name,
-        state_word(record),
+        state_of(record),
         age(now, since),
         "-" if access is None else age(now, access.at),
         "-" if record.tenant.routed_only else format_duration(record.tenant.idle_timeout),
@@ -202,7 +135,7 @@ def details(record: TenantRecord, access: LastAccess | None, now: int) -> Iterab
     """One tenant in full, as titles and values."""
     observed, desired, tenant = record.observed, record.desired, record.tenant
     yield "name", record.name
-    yield "state", state_word(record)
+    yield "state", state_of(record)
     yield "hosts", ", ".join(tenant.hosts)
     if tenant.routed_only:
         yield "runs", "elsewhere: routed only, never woken and never put to sleep"

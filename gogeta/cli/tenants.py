@@ -6,6 +6,7 @@ import asyncio
 
 import click
 
+from gogeta.api.representations import STATES, state_of
 from gogeta.cli import showing
 from gogeta.cli.connecting import on_registry
 from gogeta.cli.parameters import output_option, registry_options, tenant_argument
@@ -27,9 +28,9 @@ from gogeta.registry.registry import Registry
     "--state",
     "states",
     multiple=True,
-    type=click.Choice(showing.STATES),
+    type=click.Choice(STATES),
     metavar="STATE",
-    help=f"Only tenants in this state ({', '.join(showing.STATES)}); may be given again.",
+    help=f"Only tenants in this state ({', '.join(STATES)}); may be given again.",
 )
 @output_option("table", "json")
 @registry_options
@@ -72,9 +73,7 @@ async def _show(registry: Registry, name: str, output: str) -> None:
 async def _list(registry: Registry, states: tuple[str, ...], output: str) -> None:
     records, accesses = await asyncio.gather(registry.load(), _accesses(registry))
     _warn(records)
-    found = [
-        record for _, record in sorted(records.by_name.items()) if not states or showing.state_word(record) in states
-    ]
+    found = [record for _, record in sorted(records.by_name.items()) if not states or state_of(record) in states]
     if output == "json":
         showing.print_json({"tenants": [showing.to_data(record, accesses.get(record.name)) for record in found]})
         return

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from gogeta.api.events import Events
+from gogeta.api.guard import Guard
 from gogeta.api.operation import Operation, route
-from gogeta.api.serving import ApiServed, serve_api
+from gogeta.api.site import operations
 from gogeta.dashboard.site import Dashboard
 from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.tasks import Tasks
 from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.registry import Registry
+from gogeta.registry.tokens import TokenMirror
 
 
-def serve_all(
+@dataclass(frozen=True, slots=True)
+class Served(Collector):
+    """API and dashboard at work."""
+
+    events: Events
+    guard: Guard
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics of all of it."""
+        yield from self.events.collect()
+        yield from self.guard.collect()
+
+
+def serve_admin(
     site: AdminSite,
     registry: Registry,
     mirror: TenantMirror,
@@ -21,9 +41,19 @@ def serve_all(
     more: Sequence[Operation] = (),
     *,
     auth: str,
-) -> ApiServed:
-    """As ``serve_api``, and the dashboard at ``/``."""
-    served = serve_api(site, registry, mirror, tasks, more, auth=auth)
-    dashboard = Dashboard(registry, mirror, served.guard, tasks, program=site.program)
-    site.add_routes([*dashboard.routes, *map(route, dashboard.operations)])
-    return served
+) -> Served:
+    """Serve all operations and the dashboard on ``site``, before it starts; what shows their metrics.
+
+    The mirror is run by the caller, and may start later. ``more`` are operations of other modules; ``auth`` is the
+    setting ``admin_auth``.
+    """
+    tokens = TokenMirror(registry.store)
+    tasks.start(tokens.source.run(), "tokens")
+    guard = Guard(tokens, always=auth == "always", program=site.program)
+    site.add_middleware(guard.middleware)
+    events = Events(mirror, program=site.program)
+    site.on_stop(events.close)
+    dashboard = Dashboard(registry, mirror, guard, tasks, program=site.program)
+    listed = [*operations(registry, mirror, events, tasks, more), *dashboard.operations]
+    site.add_routes([*dashboard.routes, *map(route, listed)])
+    return Served(events, guard)

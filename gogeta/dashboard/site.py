@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from gogeta import __version__
 from gogeta.api.actions import CAUSES, Actions
 from gogeta.api.guard import CALLER, Guard
-from gogeta.api.listing import Page, Query, read_query, tenants_page
+from gogeta.api.listing import PARAMETERS, Page, Query, read_query, tenants_page
 from gogeta.api.operation import Handler, Operation, Role
 from gogeta.api.problems import ApiError, Code, answering, error_of
 from gogeta.api.representations import state_of, tenant_data
@@ -48,7 +48,6 @@ _HEADERS: Final = {
 }
 _ASSETS: Final = {"dashboard.css": "text/css", "dashboard.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _MAX_FORM: Final = 4096
-_SHOWN: Final = ("q", "state", "runs", "group", "sort", "limit", "cursor")
 
 
 @cache
@@ -132,7 +131,7 @@ class Dashboard:
     # ------------------------------------------------------------------------------------------------ pages
 
     async def _list(self, request: web.Request) -> web.Response:
-        asked = [(name, value) for name, value in request.query.items() if value and name in _SHOWN]
+        asked = [(name, value) for name, value in request.query.items() if value and name in PARAMETERS]
         if not any(name == "sort" for name, _ in asked):
             asked.append(("sort", "state"))
         try:
@@ -199,7 +198,7 @@ class Dashboard:
                 if refused.code is Code.NO_SUCH_TENANT:
                     raise
                 return await self._tenant(request, status=refused.status, error=refused.detail)
-            raise web.HTTPSeeOther(f"/tenants/{tenant_name(request)}")
+            return _see(f"/tenants/{tenant_name(request)}")
 
         return handle
 
@@ -217,15 +216,15 @@ class Dashboard:
             self._guard.caller_of(request, f"Bearer {token}")
         except ApiError as error:
             return self._html(request, "login.html", status=error.status, error=error.detail, next=target)
-        answer = web.HTTPSeeOther(target)
+        answer = _see(target)
         # Not `secure`: the listener itself speaks plain HTTP, and browsers would not send it back.
         answer.set_cookie(self._guard.cookie, token, httponly=True, samesite="Strict", path="/")
-        raise answer
+        return answer
 
     async def _sign_out(self, _request: web.Request) -> web.Response:
-        answer = web.HTTPSeeOther("/login")
+        answer = _see("/login")
         answer.del_cookie(self._guard.cookie, path="/")
-        raise answer
+        return answer
 
     async def _assets(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
@@ -235,6 +234,11 @@ class Dashboard:
         if request.headers.get("If-None-Match") == headers["ETag"]:
             return web.Response(status=304, headers=headers)
         return web.Response(body=_asset(name), content_type=_ASSETS[name], charset="utf-8", headers=headers)
+
+
+def _see(target: str) -> web.Response:
+    """Another page to go to; as an answer and no exception, so that the audit log has it as it ended."""
+    return web.Response(status=303, headers={"Location": target})
 
 
 def _inside(target: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from gogeta.api.representations import STATES, state_of
 from gogeta.dashboard.history import Minute
 from gogeta.domain.lifecycle import Observed
-from gogeta.domain.quantities import format_duration, format_size
+from gogeta.domain.quantities import format_age, format_size
 from gogeta.domain.state import Member, TenantRecord
 
 ORDER: Final = ("failed", "starting", "stopping", "started", "paused", "routed", "stopped", "passivated")
@@ -53,16 +53,7 @@ def row(record: TenantRecord, now: int) -> Row:
 
 def ago(then: int, now: int) -> str:
     """How long ago, in one unit or two; empty for never."""
-    if not then:
-        return ""
-    seconds = max(0, (now - then) // 1000)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min"
-    if seconds < 86400:
-        return format_duration(seconds // 60 * 60)
-    return f"{seconds // 86400} d"
+    return format_age((now - then) / 1000) if then else ""
 
 
 @dataclass(frozen=True, slots=True)

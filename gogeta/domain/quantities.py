@@ -63,6 +63,18 @@ def format_duration(seconds: float | None) -> str:
     return text
 
 
+def format_age(seconds: float) -> str:
+    """How long ago, in the one or two units that matter: ``5s``, ``3m``, ``2h10m``, ``4d``."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m"
+    if whole < 86400:
+        return format_duration(whole // 60 * 60)
+    return f"{whole // 86400}d"
+
+
 def parse_size(value: object) -> int:
     """Bytes from a number of bytes or from text such as ``64k``, ``256m``, ``2GiB`` (powers of 1024, as Docker's).
 

@@ -56,7 +56,12 @@ def hash_of(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def expired(token: Token, now: int) -> bool:
+    """Whether its time is over."""
+    return token.expires is not None and now >= token.expires
+
+
 def matches(token: Token | None, secret: str, now: int) -> bool:
     """Whether this is the token's secret, and it has not expired. As long for a token that does not exist."""
     right = hmac.compare_digest(hash_of(secret), token.hash if token is not None else _NOBODY)
-    return right and token is not None and (token.expires is None or now < token.expires)
+    return right and token is not None and not expired(token, now)

@@ -55,6 +55,8 @@ async def _one(settings: ServeSettings, plan: Plan, listeners: Listeners) -> int
 class _BeforeSuccession:
     """The place of the one process of `gogeta serve --workers 1`, before a new version has taken over."""
 
+    has_site = True
+
     def __init__(self, supervising: Supervising) -> None:
         """``supervising`` gets its first worker when the time has come."""
         self._supervising = supervising

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from gogeta.admin.ending import announce_end
 from gogeta.api.log_levels import log_level_operations
-from gogeta.dashboard.serving import serve_all
+from gogeta.dashboard.serving import serve_admin
 from gogeta.kit import logs, notify, signals
 from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.tasks import Tasks, first_of
@@ -60,7 +60,7 @@ class Supervising:
             registry = Registry(store, f"gogeta/{socket.gethostname()}-{os.getpid()}")
             api = Tasks("admin API")
             more = log_level_operations(self.supervisor.set_log_levels)
-            metrics.register(serve_all(site, registry, mirror, api, more, auth=self.settings.admin_auth))
+            metrics.register(serve_admin(site, registry, mirror, api, more, auth=self.settings.admin_auth))
             try:
                 await site.start(self.supervisor.listeners.copies(ADMIN))
                 self.supervisor.show_on(site)

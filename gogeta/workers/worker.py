@@ -29,6 +29,9 @@ from gogeta.settings import ServeSettings
 class OneOfSeveral:
     """The worker's place: its supervisor tells it when, and is told how it is."""
 
+    has_site = False
+    """The supervisor's is asked instead."""
+
     def __init__(
         self, sockets: Mapping[str, Sequence[socket.socket]], channel: Channel, stop: asyncio.Event, *, successor: bool
     ) -> None:

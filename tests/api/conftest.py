@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 
 from gogeta.api.events import Events
 from gogeta.api.operation import route
-from gogeta.api.serving import serve_api
 from gogeta.api.site import operations
+from gogeta.dashboard.serving import serve_admin
 from gogeta.domain.lifecycle import Observed
 from gogeta.domain.state import ObservedState
 from gogeta.domain.upstreams import Endpoint
@@ -98,7 +98,7 @@ async def open_api(tmp_path: Path) -> AsyncIterator[Opener]:
                 site.on_stop(hub.close)
                 site.add_routes(map(route, operations(registry, mirror, hub, tasks)))
             else:
-                served = serve_api(site, registry, mirror, tasks, auth=auth)
+                served = serve_admin(site, registry, mirror, tasks, auth=auth)
                 hub, tokens = served.events, served.guard.tokens
                 await tokens.source.wait_synced()
             tasks.start(mirror.source.run(), "mirror")

@@ -1,5 +1,6 @@
 """Who is let in: every wrong token, role and origin is refused by name, and changes nothing."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -101,6 +102,43 @@ async def test_a_revoked_token_is_worth_nothing_at_once(guarded: Api) -> None:
     await revoke_token(guarded.registry.store, "ci")
     await guarded.until(lambda: not known(guarded, "ci"))
     assert (await ask(guarded, "GET", "/tenants", Authorization=token))[0] == 401
+
+
+@pytest.mark.parametrize("over", ["stream", "socket"])
+@pytest.mark.parametrize("ends", ["revoked", "made anew", "lost its role", "expired"])
+async def test_a_stream_ends_with_the_token_it_was_opened_with(guarded: Api, over: str, ends: str) -> None:
+    store = guarded.registry.store
+    expires = wall_ms() + 700 if ends == "expired" else None
+    fields = {"Authorization": await make(guarded, "ci", "read", expires)}
+    heard: list[str] = []
+
+    async def listen() -> None:
+        nonlocal heard
+        if over == "socket":
+            async with guarded.session.ws_connect("/api/v1/events", headers=fields) as socket:
+                async for message in socket:
+                    heard += [message.data]
+                assert socket.close_code == 1008
+        else:
+            async with guarded.session.get("/api/v1/events", headers=fields) as answer:
+                assert answer.status == 200
+                async for line in answer.content:
+                    heard += [line.decode()]
+
+    listening = guarded.tasks.start(listen(), "listener")
+    await declared(guarded, "before")
+    await guarded.until(lambda: '"before"' in "".join(heard))
+    if ends == "expired":
+        await guarded.until(lambda: expires is not None and wall_ms() >= expires)
+    else:
+        await revoke_token(store, "ci")
+        if ends != "revoked":
+            await make(guarded, "ci", "read" if ends == "made anew" else "none")
+        else:
+            await guarded.until(lambda: not known(guarded, "ci"))
+    await declared(guarded, "after")
+    await asyncio.wait_for(asyncio.shield(listening), 10)
+    assert '"after"' not in "".join(heard)
 
 
 async def test_guessing_is_slowed_down(guarded: Api) -> None:

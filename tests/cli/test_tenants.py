@@ -1,5 +1,6 @@
 import pytest
 
+from gogeta.api.representations import STATES, state_of
 from gogeta.cli import showing
 from gogeta.domain.lifecycle import Cause, Desired, Observed
 from gogeta.domain.state import (
@@ -117,18 +118,24 @@ def test_the_json_shape_is_the_documented_one(cli: Cli) -> None:
         "declaration",
         "desired",
         "endpoints",
+        "etag",
+        "group",
         "hosts",
         "idle_timeout",
         "last_access",
         "meets",
         "name",
         "observed",
+        "policy",
+        "revision",
         "runs",
+        "since",
         "state",
     ]
     assert sorted(item["desired"]) == ["by", "cause", "since", "state", "wakes"]
     assert sorted(item["observed"]) == [
         "ahead",
+        "instance",
         "past_starts",
         "phase",
         "phases",
@@ -198,14 +205,14 @@ ROUTED = read_tenant({"name": "a", "hosts": ["a.x"], "upstreams": ["http://10.0.
 @pytest.mark.parametrize("observed", list(Observed))
 def test_every_pair_of_states_has_a_word_of_the_list(desired: Desired, observed: Observed) -> None:
     record = TenantRecord(tenant=PROCESS, desired=DesiredState(state=desired), observed=ObservedState(state=observed))
-    word = showing.state_word(record)
-    assert word in showing.STATES
+    word = state_of(record)
+    assert word in STATES
     if observed is not Observed.STOPPED:
         assert word == observed.value
 
 
 def test_a_routed_tenant_has_a_word_of_its_own() -> None:
-    assert showing.state_word(TenantRecord(tenant=ROUTED)) == "routed"
+    assert state_of(TenantRecord(tenant=ROUTED)) == "routed"
     data = showing.to_data(TenantRecord(tenant=ROUTED), None)
     assert (data["desired"], data["observed"], data["endpoints"]) == (None, None, ["10.0.0.1:80"])
 

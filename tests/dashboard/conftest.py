@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from gogeta.dashboard.serving import serve_all
+from gogeta.dashboard.serving import serve_admin
 from gogeta.domain.lifecycle import Cause, Observed
 from gogeta.domain.state import LastAccess, Member, ObservedState, Phase, Reason, ReasonCode
 from gogeta.domain.tenant import read_tenant
@@ -69,7 +69,7 @@ async def open_dashboard(tmp_path: Path) -> AsyncIterator[Opener]:
             tasks = await cleanup.enter_async_context(Tasks("test dashboard"))
             registry, mirror = Registry(store, "passivator/web1-4712"), TenantMirror(store)
             site = AdminSite(Endpoint("127.0.0.1", 0), CollectorRegistry(), "gogeta")
-            served = serve_all(site, registry, mirror, tasks, auth=auth)
+            served = serve_admin(site, registry, mirror, tasks, auth=auth)
             tasks.start(mirror.source.run(), "mirror")
             await mirror.source.wait_synced()
             await served.guard.tokens.source.wait_synced()
