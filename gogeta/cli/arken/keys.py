@@ -59,14 +59,11 @@ class Gathering:
         """The refusal of the tree for its shape."""
         return InvalidInputError(self.what, (Problem((), message),))
 
-    def folder_of(self, pairs: Iterable[tuple[str, str]], root: str) -> Folder:
-        """The folder at ``root`` from full paths and values; what lies elsewhere is passed over."""
-        folder: Folder = {}
+    def add(self, folder: Folder, pairs: Iterable[tuple[str, str]], root: str) -> None:
+        """Put full paths below ``root`` and their values into its folder. Raises InvalidInputError for too many."""
         for path, value in pairs:
             self.count_in(path, value)
-            if path.startswith(root + "/"):
-                self._put(folder, path, path[len(root) + 1 :].split("/"), value)
-        return folder
+            self._put(folder, path, path.removeprefix(root + "/").split("/"), value)
 
     def _put(self, folder: Folder, path: str, steps: list[str], value: str) -> None:
         if len(steps) > MAX_DEPTH:

@@ -83,8 +83,8 @@ def make_plan(heritage: Heritage, wishes: Wishes) -> Plan:
     unread = frozenset(problem.field for problem in findings.problems)
     planner = _Planner(wishes, findings, names, routes, unread)
     tenants = tuple(planner.tenants(heritage))
-    used = {item.tenant.name for item in tenants}
-    strangers = tuple(name for name in wishes.declared or {} if name not in used and name not in names.values())
+    known = set(names.values())
+    strangers = tuple(name for name in wishes.declared or {} if name not in known)
     return Plan(tenants, tuple(findings.notes), tuple(findings.problems), strangers)
 
 
