@@ -54,10 +54,16 @@ class Imported:
     source: str
     """The key that it is made from: ``/services/nxio_1``."""
     tenant: Tenant
-    desired: Desired | None = None
-    """None where it is routed only."""
+    was: Desired | None = None
+    """What the service was to be; None of an address, which nobody ran from there."""
     last_access: int | None = None
+    """Epoch milliseconds."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def desired(self) -> Desired | None:
+        """The state that it begins in here; None where it is routed only."""
+        return None if self.tenant.routed_only else self.was or Desired.PASSIVATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +142,7 @@ class _Planner:
         return Imported(
             service.path,
             tenant,
-            None if tenant.routed_only else desired,
+            desired,
             self._last_access(service, notes),
             tuple(notes),
         )
@@ -202,9 +208,7 @@ class _Planner:
             tenant = self._read(
                 {"name": name, "hosts": hosts, "upstreams": [f"http://{domain.upstream.authority}"]}, domain.path
             )
-        if tenant is None:
-            return None
-        return Imported(domain.path, tenant, None if tenant.routed_only else Desired.PASSIVATED)
+        return None if tenant is None else Imported(domain.path, tenant)
 
     def _read(self, data: Mapping[str, Any], path: str) -> Tenant | None:
         try:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from gogeta.cli.arken.keys import Bounds, Folder, Gathering
+from gogeta.domain.errors import InvalidInputError, Problem
 from gogeta.kit.setting_values import RegistryUrl
 from gogeta.registry.etcd_transport import EtcdTransport
 from gogeta.registry.etcd_v2 import EtcdV2, NotServedError
@@ -113,6 +115,11 @@ def _named(source: Source) -> Iterator[None]:
         yield
     except SourceError:
         raise
+    except InvalidInputError as error:
+        if error.what != "settings":
+            raise
+        # The files are said by options of the same names here.
+        raise InvalidInputError("settings", tuple(map(_as_option, error.problems)), hint=error.hint) from None
     except AnswerTooLargeError:
         raise Gathering(source.what, source.bounds).too_large() from None
     except RegistryUnavailableError as error:
@@ -126,6 +133,11 @@ def _named(source: Source) -> Iterator[None]:
         elif hint == "look at the user and the password of the registry" or "registry_ca" in hint:
             hint = "look at the user and the password in --etcd, --etcd-password-file and --etcd-ca"
         raise SourceError(f"{source.what}: {error.message}", hint=hint) from None
+
+
+def _as_option(problem: Problem) -> Problem:
+    name = str(problem.path[0]).replace("registry", "--etcd").replace("_", "-") if problem.path else "--etcd"
+    return dataclasses.replace(problem, path=(name,))
 
 
 @contextlib.asynccontextmanager
