@@ -16,7 +16,7 @@ from urllib.parse import quote
 import aiohttp
 
 from gogeta.domain.upstreams import Endpoint
-from gogeta.registry.etcd_wire import Object, joined, make_socket, parse
+from gogeta.registry.etcd_wire import Object, joined, make_socket, parse, text64
 from gogeta.registry.store import RegistryError, RegistryRefusedError, RegistryUnavailableError
 
 _WHOLE: Final = 60.0
@@ -46,8 +46,9 @@ class EtcdV2:
         """``timeout``: seconds for connecting, and for any silence after it."""
         self._endpoints = tuple(endpoints)
         self._tls = tls
-        # Made by hand, since the user of v3 may be one whose name HTTP's own scheme cannot carry.
-        self._auth = aiohttp.BasicAuth(user, password, "utf-8") if user and ":" not in user else None
+        # RFC 7617; a name with a colon is none of v2's users.
+        credentials = text64(f"{user}:{password}".encode())
+        self._headers = {"Authorization": f"Basic {credentials}"} if user and ":" not in user else {}
         self._timeout = aiohttp.ClientTimeout(total=_WHOLE, sock_connect=timeout, sock_read=timeout)
         self._session: aiohttp.ClientSession | None = None
 
@@ -96,7 +97,7 @@ class EtcdV2:
             try:
                 async with self._session.get(
                     f"{scheme}://{endpoint.authority}{target}",
-                    auth=self._auth if authenticated else None,
+                    headers=self._headers if authenticated else {},
                     ssl=True if self._tls is None else self._tls,
                     allow_redirects=False,
                 ) as response:

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from gogeta.cli.arken.times import read_offset
+from gogeta.domain.hosts import normalise_host
 from gogeta.domain.hours import zone_of
 from gogeta.kit.setting_values import RegistryUrl, parse_registry
 
@@ -28,10 +29,13 @@ class EtcdUrlType(click.ParamType[RegistryUrl]):
         try:
             if not colon or scheme not in _SCHEMES:
                 raise ValueError  # noqa: TRY301 - told below, together with what else may be wrong
-            return parse_registry(f"{_SCHEMES[scheme]}://{rest}")
+            url = parse_registry(f"{_SCHEMES[scheme]}://{rest}")
+            for endpoint in url.endpoints:
+                normalise_host(endpoint.authority)
         except ValueError:
             shown = "" if "@" in value else f", not {value!r}"
             self.fail(f"expected etcd's address such as http://10.0.0.5:2379 or https://...{shown}", param, ctx)
+        return url
 
 
 class ZoneType(click.ParamType[tzinfo]):
