@@ -19,10 +19,14 @@ from tests.rig.programs import resolve
 ROBOTS = "User-Agent: *\nDisallow: /truc"
 
 
-def service(name: str, *locations: str, index: int = 1, **members: str) -> dict[str, str]:
-    """A service's keys: an index for each `host:port`; further members of all indexes, `__` for a slash in them."""
+def service(name: str, *locations: str, **members: str) -> dict[str, str]:
+    """A service's keys: an index for each `host:port`, from 1 or that of `NAME/INDEX` on.
+
+    `members` are further ones of all these indexes, `__` for a slash in them.
+    """
     keys = {}
-    for place, location in enumerate(locations, start=index):
+    name, _, first = name.partition("/")
+    for place, location in enumerate(locations, start=int(first or 1)):
         host, _, port = location.rpartition(":")
         keys[f"/services/{name}/{place}/location"] = json.dumps({"host": host, "port": int(port)})
         for member, value in members.items():

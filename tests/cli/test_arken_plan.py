@@ -137,8 +137,8 @@ def test_one_index_that_runs_is_a_service_that_runs_and_the_others_are_told() ->
     keys = {
         **domain("a.example", "a"),
         **service("a", "10.0.0.1:80", **status("started")),
-        **service("a", "10.0.0.2:80", index=2, **status("stopped")),
-        **service("a", "10.0.0.2:80", index=10),
+        **service("a/2", "10.0.0.2:80", **status("stopped")),
+        **service("a/10", "10.0.0.2:80"),
         "/services/a/3/status/expected": "started",
     }
     plan = plan_of(keys)

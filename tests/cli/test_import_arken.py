@@ -206,7 +206,7 @@ def test_other_folders_are_read_when_named(import_arken: Import, etcd: EtcdServe
     assert "/nuxeo.io/services/nxio_000001" in done.out
 
 
-# --------------------------------------------------------------------------------------------------------- hostile trees
+# -------------------------------------------------------------------------------------------------------- hostile trees
 
 
 def test_everything_wrong_is_listed_with_its_key_and_nothing_is_applied(import_arken: Import, etcd: EtcdServer) -> None:
