@@ -1,15 +1,19 @@
 """`gogeta import-arken` on real trees in a real etcd, by both of its APIs, into real registries."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import httpx
 import pytest
 import yaml
 
 from gogeta.cli.arken import keys as arken_keys
+from gogeta.cli.import_arken import import_arken as command
 from gogeta.domain.lifecycle import Desired
 from gogeta.kit.clock import wall_ms
 from gogeta.kit.exits import ExitStatus
@@ -311,28 +315,79 @@ def test_what_is_no_address_of_an_etcd_is_refused(import_arken: Import, url: str
     assert "secret" not in import_arken.refused("http://user:secret@x:y")
 
 
-class NoEtcd(BaseHTTPRequestHandler):
-    """A web server that means well."""
+class Quiet(BaseHTTPRequestHandler):
+    """Answers one thing; other methods and paths are not there."""
 
-    def do_GET(self) -> None:
-        self.send_response(200)
+    def answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(b"<html>hello</html>")
+        self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its base's
         pass
 
 
-def test_what_answers_and_is_no_etcd_is_told(import_arken: Import) -> None:
-    with HTTPServer(("127.0.0.1", 0), NoEtcd) as server:
+@contextmanager
+def answering(handler: type[Quiet]) -> Iterator[str]:
+    """A server with this handler; its URL."""
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            told = import_arken.refused(f"http://127.0.0.1:{server.server_port}", status=ExitStatus.REGISTRY)
+            yield f"http://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()
-    assert "is no etcd (HTTP status 200)" in told
+
+
+def test_what_answers_and_is_no_etcd_is_told(import_arken: Import) -> None:
+    class NoEtcd(Quiet):
+        def do_GET(self) -> None:
+            self.answer(200, b"<html>hello</html>")
+
+    with answering(NoEtcd) as url:
+        assert "is no etcd (HTTP status 200)" in import_arken.refused(url, status=ExitStatus.REGISTRY)
+
+
+def test_an_etcd_from_before_the_v3_api_is_asked_for_v2_alone(import_arken: Import, old: EtcdServer) -> None:
+    """A real server's answers; it is the version alone that is another."""
+
+    class Etcd2(Quiet):
+        def do_GET(self) -> None:
+            if self.path == "/version":
+                self.answer(200, b'{"etcdserver":"2.3.8","etcdcluster":"2.3.0"}')
+            else:
+                answer = httpx.get(old.url + self.path, trust_env=False)
+                self.answer(answer.status_code, answer.content)
+
+    with answering(Etcd2) as url:
+        assert import_arken(url, "--dry-run", "-o", "json").json == import_arken(old, "--dry-run", "-o", "json").json
+        told = import_arken.refused(url, "--etcd-api", "v3", status=ExitStatus.REGISTRY)
+        assert "etcd 2.3 has no v3 API that is read here" in told
+        empty = import_arken.refused(url, "--domain-dir", "/x", "--service-dir", "/y", status=ExitStatus.REGISTRY)
+        assert "there is nothing under /x and /y, looked at v2 keys" in empty
+
+
+def test_a_web_server_in_front_of_an_etcd_that_hides_its_keys_is_told(import_arken: Import) -> None:
+    class Front(Quiet):
+        def do_GET(self) -> None:
+            if self.path == "/version":
+                self.answer(200, b'{"etcdserver":"2.3.8"}')
+            else:
+                self.answer(302, b"log in first")
+
+    with answering(Front) as url:
+        told = import_arken.refused(url, status=ExitStatus.REGISTRY)
+    assert "does not speak etcd's v2 API (HTTP status 302)" in told
+
+
+def test_the_how_to_names_only_options_that_there_are() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "migrate-from-arken.md").read_text(encoding="utf-8")
+    there = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", page)) - {"--connect-to", "--enable-v2"}
+    assert named - there == set()
+    assert len(named) > 12
 
 
 def test_users_of_v3_are_asked_for_their_password_and_their_rights(

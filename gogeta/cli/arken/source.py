@@ -94,12 +94,13 @@ async def read_tree(source: Source) -> Tree:
         if tree is None and source.api != "v2" and version >= OLDEST_V3:
             tree = await _read_v3(source)
         if tree is None:
-            raise _nothing(source, why)
+            raise _nothing(source, version, why)
     return tree
 
 
-def _nothing(source: Source, why: RegistryError | None) -> SourceError:
-    asked = "v2 and v3 keys" if source.api == "auto" else f"{source.api} keys"
+def _nothing(source: Source, version: tuple[int, int], why: RegistryError | None) -> SourceError:
+    both = source.api == "auto" and version >= OLDEST_V3
+    asked = "v2 and v3 keys" if both else f"{'v2' if source.api == 'auto' else source.api} keys"
     passed = f" (v2 was not readable: {why.message})" if why is not None else ""
     return SourceError(
         f"{source.what}: there is nothing under {source.domain_dir} and {source.service_dir}, "
