@@ -88,14 +88,14 @@ def import_arken(settings: Settings, output: str, *, dry_run: bool, yes: bool, *
         settings, lambda registry: _differences(declared, plan, registry, listeners), may_create=not dry_run
     )
     if output == "text":
-        print_plan(plan, differences)
+        print_plan(plan, what, differences)
     changes = any(item.result != "unchanged" for item in differences)
     if changes and not dry_run:
         if not yes:
             click.confirm(f"Import {len(plan.tenants)} tenants?", abort=True, err=True)
         on_registry(settings, lambda registry: _apply(plan, registry), may_create=True)
     if output == "json":
-        print_json(plan_data(plan, differences, dry_run=dry_run))
+        print_json(plan_data(plan, what, differences, dry_run=dry_run))
     elif dry_run:
         click.echo("dry run: nothing was changed")
     else:

@@ -37,15 +37,18 @@ class Gathering:
         """``what`` names the tree in refusals."""
         self.what = what
         self.count = 0
+        """Keys with values so far."""
+        self._folders = 0
         self._bounds = bounds
         self._size = 0
 
-    def count_in(self, path: str, value: str) -> None:
-        """Raise InvalidInputError when one more key is too much."""
-        self.count += 1
+    def _count_in(self, path: str, value: str | None) -> None:
+        """Raise InvalidInputError when one more key (or folder: no value) is too much."""
+        self.count += value is not None
+        self._folders += value is None
         # Of text that is mostly ASCII, characters are bytes; the bound is about memory and need not be exact.
-        self._size += len(path) + len(value)
-        if self.count > self._bounds.keys or self._size > self._bounds.size:
+        self._size += len(path) + len(value or "")
+        if self.count + self._folders > self._bounds.keys or self._size > self._bounds.size:
             raise self.too_large()
 
     def too_large(self) -> InvalidInputError:
@@ -62,7 +65,7 @@ class Gathering:
     def add(self, folder: Folder, pairs: Iterable[tuple[str, str]], root: str) -> None:
         """Put full paths below ``root`` and their values into its folder. Raises InvalidInputError for too many."""
         for path, value in pairs:
-            self.count_in(path, value)
+            self._count_in(path, value)
             self._put(folder, path, path.removeprefix(root + "/").split("/"), value)
 
     def _put(self, folder: Folder, path: str, steps: list[str], value: str) -> None:
@@ -99,10 +102,10 @@ class Gathering:
                 name = item["key"].rpartition("/")[2]
                 if item.get("dir"):
                     inner = folder[name] = {}
-                    self.count_in(name, "")
+                    self._count_in(name, None)
                     todo.append((item, inner, depth + 1))
                 else:
                     value = item.get("value", "")
                     folder[name] = value if isinstance(value, str) else str(value)
-                    self.count_in(name, folder[name])
+                    self._count_in(name, folder[name])
         return root

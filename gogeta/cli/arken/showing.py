@@ -32,8 +32,9 @@ def refusal(what: str, problems: Sequence[Problem]) -> InvalidInputError:
     )
 
 
-def print_plan(plan: Plan, differences: Sequence[Difference]) -> None:
-    """The table, and every note below it."""
+def print_plan(plan: Plan, what: str, differences: Sequence[Difference]) -> None:
+    """What was read, the table, and every note below it."""
+    click.echo(printable(what))
     print_columns(
         _COLUMNS,
         [
@@ -77,10 +78,11 @@ def runs(tenant: Tenant) -> str:
     return tenant.driver or ",".join(str(upstream) for upstream in tenant.upstreams)
 
 
-def plan_data(plan: Plan, differences: Sequence[Difference], *, dry_run: bool) -> dict[str, Any]:
+def plan_data(plan: Plan, what: str, differences: Sequence[Difference], *, dry_run: bool) -> dict[str, Any]:
     """The plan as JSON; docs/cli.md has its shape."""
     return {
         "dry_run": dry_run,
+        "source": what,
         "tenants": [
             {
                 "name": item.tenant.name,

@@ -20,7 +20,7 @@ from gogeta.registry.etcd_transport import EtcdTransport
 from gogeta.registry.etcd_v2 import EtcdV2, NotServedError
 from gogeta.registry.etcd_wire import AnswerTooLargeError, after_key, entry_of, header_revision, range_of
 from gogeta.registry.opening import read_password, tls_context
-from gogeta.registry.store import CompactedError, RegistryError, RegistryRefusedError, RegistryUnavailableError
+from gogeta.registry.store import CompactedError, RegistryError, RegistryUnavailableError
 from gogeta.settings import RegistrySettings
 
 Api = Literal["v2", "v3"]
@@ -86,9 +86,9 @@ async def read_tree(source: Source) -> Tree:
             if source.api != "v3":
                 try:
                     tree = await _read_v2(source, old)
-                except (NotServedError, RegistryRefusedError) as error:
-                    # Its users are others than v3's: what is refused there may be readable here.
-                    if source.api == "v2" or version < OLDEST_V3 or isinstance(error, AnswerTooLargeError):
+                except NotServedError as error:
+                    # Only this: where v2 keys exist and are refused, those of v3 may be of long ago.
+                    if source.api == "v2" or version < OLDEST_V3:
                         raise
                     why = error
         if tree is None and source.api != "v2" and version >= OLDEST_V3:
