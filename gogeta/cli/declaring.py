@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from gogeta.cli.tenants_file import TenantsFile
-from gogeta.domain.errors import HostConflictError, Problem
+from gogeta.domain.errors import HostConflictError, InvalidInputError, Problem
 from gogeta.domain.state import TenantRecord
 from gogeta.domain.tenant import Tenant, TenantName, tenant_to_data
 from gogeta.domain.upstreams import Endpoint, Forbidden
@@ -27,7 +26,20 @@ class Difference:
     """What changes, as the file has it: ``idle_timeout``, ``docker.image``."""
 
 
-async def check(file: TenantsFile, registry: Registry, listeners: Iterable[Endpoint] = ()) -> list[Difference]:
+class Declared(Protocol):
+    """Tenants that somebody wants applied, and whoever can say where what is wrong with them stands."""
+
+    @property
+    def tenants(self) -> tuple[Tenant, ...]:
+        """In the order that problems speak of them: ``("tenants", 0, "hosts", 1)``."""
+        ...
+
+    def refuse(self, problems: list[Problem]) -> InvalidInputError:
+        """The refusal of all of them for ``problems``."""
+        ...
+
+
+async def check(file: Declared, registry: Registry, listeners: Iterable[Endpoint] = ()) -> list[Difference]:
     """What applying ``file`` would change. Raises InvalidInputError, with every problem, when it may not be applied.
 
     ``listeners``: further listeners of ours that no upstream may be, besides those announced in the registry.

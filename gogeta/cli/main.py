@@ -34,6 +34,7 @@ COMMANDS: Final[dict[str, dict[str, Entry]]] = {
         "stop": Entry("act:stop", "Stop a tenant; requests do not wake it."),
         "start": Entry("act:start", "Start a tenant, also one that was stopped."),
         "rm": Entry("act:rm", "Remove a tenant."),
+        "import-arken": Entry("import_arken:import_arken", "Make tenants of what the older gogeta kept in etcd."),
     },
     "Access": {
         "token": Entry("token:token", "Make, list and revoke tokens of the admin API."),

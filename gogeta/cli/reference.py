@@ -99,6 +99,7 @@ _JSON = """
     | `tenants` | `{"tenants": [TENANT, ...]}`, sorted by name |
     | `tenants NAME` | `TENANT` |
     | `apply` | `{"dry_run": bool, "tenants": [{"name", "result", "fields"}]}`; `result` is `created`, `changed` or `unchanged`, `fields` what changed |
+    | `import-arken` | `{"dry_run": bool, "source", "tenants": [{"name", "result", "fields", "from", "begins", "last_access", "notes", "declaration"}], "notes": [{"key", "message"}]}`; `from` is the key it is made from, `begins` is `routed`, `started`, `passivated`, `stopped`, or null for a tenant that exists already |
     | `wake`, `start`, `sleep`, `stop` | `{"name", "desired", "observed", "changed", "endpoints", "phases", "took_ms"}`; `changed` is false when it was so already |
     | the same with `--no-wait` | `{"name", "desired", "changed"}` |
     | `rm` | `{"name", "removed": true}` |

@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 
 from gogeta.domain.errors import UnknownTenantError
 from gogeta.domain.lifecycle import Desired
-from gogeta.domain.state import DesiredState, Judgement, TenantRecord
+from gogeta.domain.state import DesiredState, Judgement, LastAccess, TenantRecord
 from gogeta.domain.tenant import Tenant, TenantName, find_conflict
 from gogeta.kit.clock import wall_ms
 from gogeta.registry import keys
@@ -48,6 +48,18 @@ class Applied:
     unchanged: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What a tenant begins with that was run by something else before."""
+
+    desired: Desired = Desired.PASSIVATED
+    last_access: LastAccess | None = None
+
+
+NEW: Final = Beginning()
+"""What every other tenant begins with: asleep, and never used."""
+
+
 async def load(store: Store) -> Records:
     """Everything about all tenants, at one moment."""
     records = Records()
@@ -69,12 +81,14 @@ class Declarations:
         self.store = store
         self.by = by
 
-    async def apply(self, tenants: Sequence[Tenant]) -> Applied:
+    async def apply(self, tenants: Sequence[Tenant], beginnings: Mapping[str, Beginning] | None = None) -> Applied:
         """Create or change tenants; those not named stay as they are.
 
         All conflicts are found before anything is written: HostConflictError names the host and both tenants, and then
-        nothing has changed. New tenants begin passivated.
+        nothing has changed. New tenants begin passivated, or as ``beginnings`` has it by name: written with the
+        declaration, and never to a tenant that exists.
         """
+        beginnings = beginnings or {}
         first: dict[TenantName, TenantRecord] | None = None
         for _ in range(ATTEMPTS):
             generation = await self.store.get(keys.GENERATION)
@@ -93,7 +107,7 @@ class Declarations:
             created = [tenant for tenant in tenants if tenant.name not in before]
             changed = [tenant for tenant in tenants if tenant.name in before and before[tenant.name].tenant != tenant]
             try:
-                written = await self._write(created, changed, generation.revision if generation else 0)
+                written = await self._write(created, changed, generation.revision if generation else 0, beginnings)
             except RegistryUnavailableError as error:
                 if not error.unknown:
                     raise
@@ -115,13 +129,25 @@ class Declarations:
                 )
         raise RegistryError("others kept changing tenants at the same time", hint="try again in a moment")
 
-    async def _write(self, created: Iterable[Tenant], changed: Iterable[Tenant], generation: int) -> bool:
+    async def _write(
+        self,
+        created: Iterable[Tenant],
+        changed: Iterable[Tenant],
+        generation: int,
+        beginnings: Mapping[str, Beginning],
+    ) -> bool:
         groups: list[list[Put | Delete]] = [[Put(keys.tenant_key(tenant.name), encode(tenant))] for tenant in changed]
-        asleep = encode(DesiredState(state=Desired.PASSIVATED, by=self.by, since=wall_ms()))
+        now = wall_ms()
         for tenant in created:
+            begin = beginnings.get(tenant.name, NEW)
             group: list[Put | Delete] = [Put(keys.tenant_key(tenant.name), encode(tenant))]
             if not tenant.routed_only:
-                group.append(Put(keys.desired_key(tenant.name), asleep))
+                # One that runs already is in its first wake, as if it had been asked for.
+                wakes = int(begin.desired is Desired.STARTED)
+                desired = DesiredState(state=begin.desired, by=self.by, since=now, wakes=wakes)
+                group.append(Put(keys.desired_key(tenant.name), encode(desired)))
+            if begin.last_access is not None:
+                group.append(Put(keys.access_key(tenant.name), encode(begin.last_access)))
             groups.append(group)
         batch: list[Put | Delete] = []
         batches = [batch]

@@ -130,13 +130,13 @@ def parse(text: bytes) -> Object | None:
     return value if isinstance(value, dict) else None
 
 
-async def joined(chunks: AsyncIterator[bytes]) -> bytes:
+async def joined(chunks: AsyncIterator[bytes], limit: int = MAX_ANSWER_BYTES) -> bytes:
     """A whole body. Raises AnswerTooLargeError."""
     found = bytearray()
     async for chunk in chunks:
         found += chunk
-        if len(found) > MAX_ANSWER_BYTES:
-            raise AnswerTooLargeError(f"an answer of etcd is longer than {MAX_ANSWER_BYTES} bytes")
+        if len(found) > limit:
+            raise AnswerTooLargeError(f"an answer of etcd is longer than {limit} bytes")
     return bytes(found)
 
 

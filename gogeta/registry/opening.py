@@ -35,9 +35,9 @@ def open_store(settings: RegistrySettings) -> Store:
 
     return EtcdStore(
         settings.registry.endpoints,
-        tls=_tls(settings),
+        tls=tls_context(settings),
         user=settings.registry.user,
-        password=_password(settings),
+        password=read_password(settings),
         timeout=settings.registry_timeout,
     )
 
@@ -51,7 +51,8 @@ def _open_embedded(settings: RegistrySettings, *, read_only: bool = False) -> Em
     return EmbeddedStore(str(path), timeout=settings.registry_timeout, read_only=read_only)
 
 
-def _tls(settings: RegistrySettings) -> ssl.SSLContext | None:
+def tls_context(settings: RegistrySettings) -> ssl.SSLContext | None:
+    """How etcd is spoken to; None without TLS. Raises InvalidInputError for files that cannot be used."""
     files = {"registry_ca": settings.registry_ca, "registry_cert": settings.registry_cert}
     files["registry_key"] = settings.registry_key
     if settings.registry.scheme == "etcd":
@@ -89,7 +90,8 @@ def _no_passphrase() -> str:
     return ""
 
 
-def _password(settings: RegistrySettings) -> str:
+def read_password(settings: RegistrySettings) -> str:
+    """The password of etcd's user, from the URL or a file; empty without. Raises InvalidInputError."""
     if not settings.registry_password_file:
         return settings.registry.password
     if not settings.registry.user:

@@ -6,7 +6,7 @@ Every write to the registry goes through here, so this file is the list of all w
   (``declarations.py``, and ``conditional.py`` over the revision that was seen);
 - desired state: ``change_desired`` (wakers, operators) and ``passivate`` (the idle policy), by compare-and-set;
 - observed state: ``observe`` and ``forget``, by passivator alone;
-- last access: ``record_accesses``, by proxies alone;
+- last access: ``record_accesses``, by proxies alone (and ``apply``, with the declaration of a tenant that is new here);
 - timelines: ``write_timelines``, by the passivator that runs the tenant, by compare-and-set;
 - reports of wakes: ``report_wakes``, by the proxy that asked for the wake;
 - hints that a tenant does not answer: ``suspect`` by proxies, ``clear_suspect`` by passivator;

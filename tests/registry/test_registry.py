@@ -13,7 +13,7 @@ from gogeta.domain.tenant import Tenant, read_tenant
 from gogeta.domain.upstreams import Endpoint
 from gogeta.registry import keys
 from gogeta.registry.codec import encode
-from gogeta.registry.declarations import Applied
+from gogeta.registry.declarations import Applied, Beginning
 from gogeta.registry.embedded import EmbeddedStore
 from gogeta.registry.memory import MemorySpace, MemoryStore
 from gogeta.registry.registry import Registry
@@ -60,6 +60,42 @@ async def test_a_changed_declaration_leaves_the_states_alone(registry: Registry)
     woken = await registry.change_desired("a", Cause.REQUEST)
     await registry.apply([tenant("a", port=99)])
     assert (await registry.record("a")).desired == woken.desired
+
+
+async def test_a_new_tenant_may_begin_as_something_else_has_left_it_and_an_old_one_stays_as_it_is(
+    registry: Registry,
+) -> None:
+    await registry.apply([tenant("old")])
+    accessed = LastAccess(at=1_415_027_045_000, by="something else")
+    routed = read_tenant({"name": "routed", "hosts": ["r.example"], "upstreams": ["http://10.0.0.1"]}, what="test")
+    left = {
+        "old": Beginning(Desired.STARTED, accessed),
+        "up": Beginning(Desired.STARTED, accessed),
+        "halted": Beginning(Desired.STOPPED),
+        "routed": Beginning(Desired.STARTED, accessed),
+    }
+    await registry.apply([tenant("old"), tenant("up"), tenant("halted"), tenant("new"), routed], left)
+    records = (await registry.load()).by_name
+    assert {name: (record.desired.state, record.desired.wakes) for name, record in records.items()} == {
+        "old": (Desired.PASSIVATED, 0),
+        "up": (Desired.STARTED, 1),
+        "halted": (Desired.STOPPED, 0),
+        "new": (Desired.PASSIVATED, 0),
+        "routed": (Desired.PASSIVATED, 0),
+    }
+    assert records[routed.name].desired_revision == 0, "what is routed only has no state"
+    used = {name: (await registry.access(name))[0] for name in records}
+    assert used == {"old": None, "up": accessed, "halted": None, "new": None, "routed": accessed}
+
+
+async def test_many_beginnings_go_in_several_commits(registry: Registry) -> None:
+    names = [f"t{number}" for number in range(100)]
+    left = {name: Beginning(Desired.STOPPED, LastAccess(at=1 + number)) for number, name in enumerate(names)}
+    await registry.apply([tenant(name) for name in names], left)
+    records = (await registry.load()).by_name
+    assert {record.desired.state for record in records.values()} == {Desired.STOPPED}
+    accesses = [(await registry.access(name))[0] for name in names]
+    assert [access.at for access in accesses if access is not None] == list(range(1, 101))
 
 
 async def test_a_host_of_another_is_refused_and_nothing_is_applied(registry: Registry) -> None:
