@@ -167,9 +167,8 @@ class Chronicle:
 
     async def _read(self, name: str) -> None:
         if name not in self._cache:
-            (timeline, revision), report = await asyncio.gather(
-                self._registry.timeline(name), self._registry.wake_report(name)
-            )
+            timeline, revision = await self._registry.timeline(name)
+            report = await self._registry.wake_report(name)
             if report is not None and name in self._news and self._is_of_now(name, report):
                 self._news[name].append(report)
             self._cache[name] = (timeline, revision)

@@ -147,6 +147,8 @@ class Fleet:
     def __init__(self, defaults: Bounds, *, https_only: bool = False) -> None:
         """``defaults`` hold for tenants that say nothing else. ``https_only``: for all tenants."""
         self.entries: dict[str, Entry] = {}
+        self._removed: dict[str, Entry] = {}
+        """Entries of tenants that were removed while something was in flight: declared again, they go on."""
         self.routes = RoutingTable()
         self._defaults = defaults
         self._https_only = https_only
@@ -185,13 +187,25 @@ class Fleet:
                 entry.endpoints = ()
                 entry.meeting = Meeting.STOPPED
                 self.on_change(entry)
+                self._keep_removed(entry)
             return
         if entry is None:
             self.by_host.clear()
-            self.entries[name] = entry = Entry(after, self._defaults, https_only=self._https_only)
+            # What is in flight may be at the container that the new declaration goes on with, and keeps it awake.
+            entry = self._removed.pop(name, None)
+            if entry is not None and entry.in_flight:
+                self.entries[name] = entry
+                close(entry.update(after))
+            else:
+                self.entries[name] = entry = Entry(after, self._defaults, https_only=self._https_only)
         else:
             close(entry.update(after))
         self.on_change(entry)
+
+    def _keep_removed(self, entry: Entry) -> None:
+        self._removed = {name: each for name, each in self._removed.items() if each.in_flight}
+        if entry.in_flight:
+            self._removed[entry.name] = entry
 
     def known(self, entry: Entry) -> bool:
         """Whether the tenant is still declared."""

@@ -125,6 +125,9 @@ class Holding:
     def changed(self, entry: Entry) -> None:
         """A tenant's record changed, or a wake of it came to nothing: decide again for everybody who waits for it."""
         desired = entry.record.desired
+        if entry.in_use:
+            # A tenant that is declared again has no last access yet.
+            self._proxy.activity.touch(entry)
         passivated = entry.meeting is Meeting.WAKE and desired.state is Desired.PASSIVATED
         if passivated and desired.cause is not Cause.SLEEP and entry.in_use > len(entry.held):
             # In use means in use: what is in flight here takes the passivation back before anything is stopped. An

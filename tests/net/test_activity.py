@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
+from gogeta.domain.lifecycle import Cause, Desired
 from tests.net.stage import Stage, stage
 from tests.net.talk import OK, App, get, until
 
@@ -127,3 +129,38 @@ async def test_routed_and_removed_tenants_are_not_written() -> None:
         on.become("acme", None)
         await flush(on, everything=True)
         assert on.registry.accesses == []
+
+
+async def test_what_is_in_flight_keeps_awake_a_tenant_that_is_removed_and_declared_again() -> None:
+    async with stage() as on, on.visitor() as visitor:
+        app = await on.serve(App(b""))
+        visitor.send(get())
+        await app.heard(1)
+        await flush(on)
+        record = on.records["acme"]
+        on.become("acme", None)
+        await flush(on)
+        on.become("acme", record)
+        assert len(written(on)) == 1
+        await flush(on, everything=True)
+        assert written(on) == [1, 1]
+        asleep = replace(record.desired, state=Desired.PASSIVATED, cause=Cause.IDLE)
+        on.change(desired=asleep)
+        await until(lambda: len(on.registry.wakes) == 1)
+        app.writers[-1].write(OK)
+        assert (await visitor.answer()).status == 200
+        await until(lambda: on.proxy.fleet.entries["acme"].in_flight == 0)
+
+
+async def test_a_tenant_declared_again_when_nothing_is_in_flight_any_more_begins_anew() -> None:
+    async with stage() as on, on.visitor() as visitor:
+        app = await on.serve(App(b""))
+        visitor.send(get())
+        await app.heard(1)
+        record, before = on.records["acme"], on.proxy.fleet.entries["acme"]
+        on.become("acme", None)
+        app.writers[-1].write(OK)
+        assert (await visitor.answer()).status == 200
+        on.become("acme", record)
+        assert on.proxy.fleet.entries["acme"] is not before
+        assert on.proxy.fleet.entries["acme"].in_flight == 0
