@@ -24,6 +24,7 @@ from gogeta.admin.ending import announce_end
 from gogeta.admin.listeners import ListenerCollector
 from gogeta.admin.metrics import ProxyCollector
 from gogeta.api.log_levels import log_level_operations
+from gogeta.api.tenant_logs import LogReader
 from gogeta.dashboard.serving import serve_admin
 from gogeta.domain.state import Member
 from gogeta.domain.tenant import Tenant
@@ -65,9 +66,19 @@ class Controller(Protocol):
 
     name: str
 
+    def prepare(self, settings: Any) -> PreparedController:  # noqa: ANN401 - each has its own class of settings
+        """Everything but running. Raises GogetaError for settings that make no sense."""
+        ...
+
+
+class PreparedController(Protocol):
+    """A controller with its settings."""
+
+    logs: LogReader
+    """Reads what its tenants wrote, also before and while it runs."""
+
     async def run(
         self,
-        settings: Any,  # noqa: ANN401 - each controller has its own class of settings
         store: Store,
         *,
         metrics: CollectorRegistry,
@@ -216,6 +227,7 @@ async def serve(
     started: Callable[[Running], None] = lambda _: None,
 ) -> int:
     """Serve until ``stop`` or the place says so; 0 when everything in flight had finished, 1 when some was cut."""
+    prepared = [(controller.name, controller.prepare(chosen)) for controller, chosen in controllers]
     certificates = Certificates.of(settings)
     theming = Theming.of(settings)
     store = open_store(settings)
@@ -240,8 +252,10 @@ async def serve(
             server = Server(proxy, settings.listen, certificates)
             metrics.register(ListenerCollector(server.listeners, certificates))
             if place.has_site:
+                reader = prepared[0][1].logs if prepared else None
+                more = log_level_operations()
                 metrics.register(
-                    serve_admin(site, registry, mirror, tasks, log_level_operations(), auth=settings.admin_auth)
+                    serve_admin(site, registry, mirror, tasks, more, auth=settings.admin_auth, logs=reader)
                 )
 
             front = await place.enter(site, tasks)
@@ -272,8 +286,8 @@ async def serve(
                 if not loading.done():
                     return 0
                 await loading
-            for controller, chosen in controllers:
-                tasks.start(controller.run(chosen, store, metrics=metrics, ready=front.ready), controller.name)
+            for name, controller in prepared:
+                tasks.start(controller.run(store, metrics=metrics, ready=front.ready), name)
             started(running)
             await place.over(stop)
             return await _drain(settings, server, proxy, stop)

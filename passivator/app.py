@@ -25,8 +25,10 @@ from gogeta.registry.opening import open_store, open_to_read
 from gogeta.registry.registry import Registry
 from gogeta.registry.store import Store
 from passivator.controller import Controller, ReadyCallback
+from passivator.drivers.base import Driver
 from passivator.drivers.choosing import open_driver
 from passivator.meters import Meters
+from passivator.reading_logs import reader_of
 from passivator.rehearsal import Rehearsal
 from passivator.settings import ControllerSettings, PassivatorSettings
 from passivator.webhooks import posting
@@ -40,13 +42,16 @@ _ADMIN: Final = "admin"
 async def run_controller(
     settings: ControllerSettings,
     store: Store,
+    driver: Driver,
     *,
     metrics: CollectorRegistry,
     ready: ReadyCallback,
     listeners: tuple[Endpoint, ...] = (),
 ) -> None:
-    """Reconcile tenants until cancelled. ``listeners`` are addresses of ours that no upstream may point at."""
-    driver = open_driver(settings)
+    """Reconcile tenants until cancelled, and close the driver.
+
+    ``listeners`` are addresses of ours that no upstream may point at.
+    """
     ready("registry", "not read yet")
     ready("runtime", "not reached yet")
     async with (
@@ -77,11 +82,23 @@ class EmbeddedController:
     name: ClassVar[str] = "passivator"
     settings: ClassVar[type[ControllerSettings]] = ControllerSettings
 
-    async def run(
-        self, settings: ControllerSettings, store: Store, *, metrics: CollectorRegistry, ready: ReadyCallback
-    ) -> None:
+    def prepare(self, settings: ControllerSettings) -> Prepared:
+        """Everything but running. Raises InvalidInputError naming the setting that makes no sense."""
+        return Prepared(settings)
+
+
+class Prepared:
+    """passivator before its run, and meanwhile: what can be asked of it."""
+
+    def __init__(self, settings: ControllerSettings) -> None:
+        """Nothing is reached yet."""
+        self._settings = settings
+        self._driver = open_driver(settings)
+        self.logs = reader_of(self._driver)
+
+    async def run(self, store: Store, *, metrics: CollectorRegistry, ready: ReadyCallback) -> None:
         """Reconcile until cancelled; ``ready(part, problem)`` hears of ``registry`` and ``runtime``."""
-        await run_controller(settings, store, metrics=metrics, ready=ready)
+        await run_controller(self._settings, store, self._driver, metrics=metrics, ready=ready)
 
 
 controller: Final = EmbeddedController()
@@ -102,10 +119,14 @@ async def serve(settings: PassivatorSettings) -> None:
         store = open_store(settings)
         mirror = TenantMirror(store)
         registry = Registry(store, f"passivator/{socket.gethostname()}-{os.getpid()}")
+        driver = open_driver(settings)
         try:
             async with Tasks("passivator program") as tasks:
                 more = log_level_operations()
-                metrics.register(serve_admin(site, registry, mirror, tasks, more, auth=settings.admin_auth))
+                reader = reader_of(driver)
+                metrics.register(
+                    serve_admin(site, registry, mirror, tasks, more, auth=settings.admin_auth, logs=reader)
+                )
                 await site.start(given)
                 logger.info(
                     "passivator: admin on http://%s, registry %s, driver %s",
@@ -115,7 +136,9 @@ async def serve(settings: PassivatorSettings) -> None:
                 )
                 tasks.start(mirror.source.run(), "mirror")
                 running = tasks.start(
-                    run_controller(settings, store, metrics=metrics, ready=site.ready, listeners=(site.endpoint,)),
+                    run_controller(
+                        settings, store, driver, metrics=metrics, ready=site.ready, listeners=(site.endpoint,)
+                    ),
                     "controller",
                 )
                 running.add_done_callback(lambda _: stop.set())

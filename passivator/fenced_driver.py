@@ -8,7 +8,7 @@ to the runtime, and before each that changes anything the driver's own fence ask
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from gogeta.domain.tenant import Tenant, TenantName
 from gogeta.domain.upstreams import Endpoint
@@ -73,6 +73,10 @@ class FencedDriver:
     async def logs(self, tenant: Tenant, lines: int = 100) -> str:
         """As the driver."""
         return await self._driver.logs(tenant, lines)
+
+    def follow(self, tenant: Tenant, lines: int = 100) -> AsyncGenerator[Sequence[str], None]:
+        """As the driver."""
+        return self._driver.follow(tenant, lines)
 
     def events(self) -> AsyncGenerator[RuntimeEvent, None]:
         """As the driver."""

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from gogeta.api.operation import Handler
 from gogeta.domain.errors import (
+    Fault,
     GogetaError,
     HostConflictError,
     InvalidInputError,
@@ -58,6 +59,7 @@ class Code(StrEnum):
     TOO_MANY = "too-many"
     REGISTRY_UNAVAILABLE = "registry-unavailable"
     REGISTRY_REFUSED = "registry-refused"
+    RUNTIME_UNAVAILABLE = "runtime-unavailable"
     INTERNAL = "internal"
 
 
@@ -115,6 +117,9 @@ def error_of(error: GogetaError) -> ApiError:
             return ApiError(409, Code.HOST_CONFLICT, error.message, hint=error.hint)
         case TransitionRefusedError():
             return ApiError(409, Code.REFUSED, error.message, hint=error.hint)
+        case GogetaError(fault=Fault.RUNTIME):
+            # What runs them is away, and may be back in a moment.
+            return ApiError(503, Code.RUNTIME_UNAVAILABLE, error.message, hint=error.hint, headers={"Retry-After": "1"})
         case InvalidInputError():
             return ApiError(422, Code.INVALID_TENANT, error.message, hint=error.hint, problems=error.problems)
         case RegistryRefusedError():

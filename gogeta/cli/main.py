@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, dict[str, Entry]]] = {
         "apply": Entry("apply:apply", "Create or change the tenants of a file."),
         "tenants": Entry("tenants:tenants", "List tenants, or show one in full."),
         "explain": Entry("explain:explain", "Say why a tenant is as it is, and what happened to it lately."),
+        "logs": Entry("logs:logs", "Show what a tenant's containers wrote."),
         "wake": Entry("act:wake", "Start a sleeping tenant and wait until it answers."),
         "sleep": Entry("act:sleep", "Put a tenant to sleep now; its next request wakes it."),
         "stop": Entry("act:stop", "Stop a tenant; requests do not wake it."),

@@ -12,6 +12,7 @@ from gogeta.api.events import Events
 from gogeta.api.guard import Guard
 from gogeta.api.operation import Operation, route
 from gogeta.api.site import operations
+from gogeta.api.tenant_logs import LogReader, TenantLogs
 from gogeta.dashboard.site import Dashboard
 from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.tasks import Tasks
@@ -41,11 +42,12 @@ def serve_admin(
     more: Sequence[Operation] = (),
     *,
     auth: str,
+    logs: LogReader | TenantLogs | None = None,
 ) -> Served:
     """Serve all operations and the dashboard on ``site``, before it starts; what shows their metrics.
 
     The mirror is run by the caller, and may start later. ``more`` are operations of other modules; ``auth`` is the
-    setting ``admin_auth``.
+    setting ``admin_auth``; ``logs`` reads what tenants wrote, where this process drives their runtime.
     """
     tokens = TokenMirror(registry.store)
     tasks.start(tokens.source.run(), "tokens")
@@ -53,7 +55,9 @@ def serve_admin(
     site.add_middleware(guard.middleware)
     events = Events(mirror, program=site.program)
     site.on_stop(events.close)
-    dashboard = Dashboard(registry, mirror, guard, tasks, program=site.program)
-    listed = [*operations(registry, mirror, events, tasks, more), *dashboard.operations]
+    tenant_logs = logs if isinstance(logs, TenantLogs) else TenantLogs(registry, logs)
+    site.on_stop(tenant_logs.close)
+    dashboard = Dashboard(registry, mirror, guard, tasks, program=site.program, logs=tenant_logs.readable)
+    listed = [*operations(registry, mirror, events, tasks, [tenant_logs.operation, *more]), *dashboard.operations]
     site.add_routes([*dashboard.routes, *map(route, listed)])
     return Served(events, guard)

@@ -67,8 +67,18 @@ def _asset(name: str) -> bytes:
 class Dashboard:
     """The handlers (see the module's docstring)."""
 
-    def __init__(self, registry: Registry, mirror: TenantMirror, guard: Guard, tasks: Tasks, *, program: str) -> None:
-        """All are used and not owned; ``program`` serves it."""
+    def __init__(
+        self,
+        registry: Registry,
+        mirror: TenantMirror,
+        guard: Guard,
+        tasks: Tasks,
+        *,
+        program: str,
+        logs: bool,
+    ) -> None:
+        """All are used and not owned; ``program`` serves it, and can read tenants' logs or not."""
+        self._logs = logs
         self._registry = registry
         self._mirror = mirror
         self._guard = guard
@@ -176,6 +186,7 @@ class Dashboard:
             "explained": await explained(self._registry, name),
             "phase": record.observed.phase if state in ("starting", "stopping") else "",
             "actions": views.actions(state),
+            "logs": self._where_logs_are(record, request),
             "may_operate": request.get(CALLER_ROLE, Role.ADMIN) >= Role.OPERATE,
             "hosts": record.tenant.hosts,
             "runs": data["runs"],
@@ -184,6 +195,12 @@ class Dashboard:
         }
         template = "about.html" if "X-Part" in request.headers else "tenant.html"
         return self._html(request, template, status=status, error=error, **values)
+
+    def _where_logs_are(self, record: TenantRecord, request: web.Request) -> str:
+        """``here`` where this caller can read them on this very page; ``elsewhere``, or empty for nowhere."""
+        if record.tenant.routed_only or request.get(CALLER_ROLE, Role.ADMIN) < Role.OPERATE:
+            return ""
+        return "here" if self._logs else "elsewhere"
 
     def _act(self, action: str) -> Handler:
         work = self._actions.restart if action == "restart" else self._actions.handler(action)

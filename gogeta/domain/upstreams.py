@@ -202,6 +202,12 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
 
 
+def is_unspecified(host: str) -> bool:
+    """Whether it stands for all addresses of a machine: ``0.0.0.0``, ``::``."""
+    address = _address(host.strip("[]"))
+    return address is not None and address.is_unspecified
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach what listens there."""
     address = _address(host)

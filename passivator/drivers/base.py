@@ -18,7 +18,7 @@ Rules that all keep:
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
@@ -133,6 +133,8 @@ class Runtime:
         return Reason(ReasonCode.EXITED, f"ended with exit code {self.exit_code}{told}")
 
 
+MAX_LINE: Final = 16_384
+"""Characters of a line of output that are passed on at once."""
 NOTHING: Final = Runtime(status=Status.ABSENT)
 
 
@@ -220,6 +222,13 @@ class Driver(Protocol):
 
     async def logs(self, tenant: Tenant, lines: int = 100) -> str:
         """The last lines it wrote; empty when there are none."""
+        ...
+
+    def follow(self, tenant: Tenant, lines: int = 100) -> AsyncGenerator[Sequence[str], None]:
+        """The last lines it wrote, then those it writes, in portions; ends when it does not run any more.
+
+        A line of more than ``MAX_LINE`` characters comes in pieces. Raises RuntimeUnavailableError.
+        """
         ...
 
     def events(self) -> AsyncGenerator[RuntimeEvent, None]:

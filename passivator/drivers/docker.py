@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import logging
 import math
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -49,6 +49,7 @@ from passivator.drivers.docker_view import (
     tenant_of,
     view,
 )
+from passivator.drivers.output import Lines
 
 _PARALLEL: Final = 8
 """Most inspections at a time while everything is listed."""
@@ -344,6 +345,19 @@ class DockerDriver:
         """As the contract has it; at most 10 000 lines."""
         seen = await self._known(tenant)
         return "" if seen is None else await self._engine.logs(seen["Id"], min(max(lines, 0), _MAX_LINES))
+
+    async def follow(self, tenant: Tenant, lines: int = 100) -> AsyncGenerator[Sequence[str], None]:
+        """As the contract has it."""
+        seen = await self._known(tenant)
+        if seen is None:
+            return
+        whole = Lines()
+        async with aclosing(self._engine.follow(seen["Id"], min(max(lines, 0), _MAX_LINES))) as pieces:
+            async for piece in pieces:
+                if found := whole.take(piece):
+                    yield found
+        if rest := whole.end():
+            yield rest
 
     # ----------------------------------------------------------------------------------------------------------- events
 

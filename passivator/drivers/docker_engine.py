@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import datetime
 from typing import Any, Final
@@ -199,6 +200,26 @@ class Engine:
                 return ""
             raise
         return "".join(pieces).rstrip("\n")
+
+    async def follow(self, container: str, lines: int) -> AsyncGenerator[str, None]:
+        """The last lines it wrote and what it writes, in pieces as they come; ends when it does not run.
+
+        As silent as the container is: an engine that is gone without a word is not noticed here.
+        """
+        source = self._container(container).log(stdout=True, stderr=True, follow=True, tail=lines)
+        pieces = aiter(source)
+        while True:
+            try:
+                # No limit of time: it may be silent for days. Whoever asks looks after that.
+                async with self._asking(math.inf):
+                    piece = await anext(pieces, None)
+            except Refused as refused:
+                if refused.status in (404, 409, 501):
+                    return
+                raise
+            if piece is None:
+                return
+            yield piece
 
     async def _unless_gone(self, seconds: float, call: Any) -> None:  # noqa: ANN401 - aiodocker's coroutines are untyped
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -172,6 +172,22 @@ class MemoryDriver:
             await self.engine.answer()
         box = self._known(tenant)
         return "" if box is None or lines <= 0 else "\n".join(box.output[-lines:])
+
+    async def follow(self, tenant: Tenant, lines: int = 100) -> AsyncGenerator[Sequence[str], None]:
+        """As the contract has it; it looks twenty times a second."""
+        async with self._asking():
+            await self.engine.answer()
+        box, place = self._known(tenant), 0
+        if box is not None:
+            place = max(len(box.output) - max(lines, 0), 0)
+        while box is not None:
+            if len(box.output) > place:
+                found, place = list(box.output[place:]), len(box.output)
+                yield found
+            elif not box.running:
+                return
+            else:
+                await asyncio.sleep(0.05)
 
     async def events(self) -> AsyncGenerator[RuntimeEvent, None]:
         """As the contract has it; ``cut_events`` and the engine's ``telling`` are its faults."""

@@ -13,7 +13,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +21,7 @@ from typing import Final
 from gogeta.domain.state import ReasonCode
 from gogeta.domain.tenant import ProcessSpec, Tenant, TenantName
 from gogeta.domain.upstreams import Endpoint
+from passivator.drivers import log_files
 from passivator.drivers.base import (
     NOTHING,
     Machine,
@@ -37,6 +38,7 @@ from passivator.drivers.guarding import CannotRun, Guard, Kept, Order
 from passivator.drivers.hints import Hints
 from passivator.drivers.local_memory import available_memory
 from passivator.drivers.local_ports import LOOPBACK, Claim, claim_port, is_free
+from passivator.drivers.output import Lines
 
 LOG_LIMIT: Final = 1 << 20
 """Most bytes of each of a tenant's two log files."""
@@ -44,6 +46,8 @@ _PASSED_ON: Final = ("PATH", "HOME", "LANG")
 _LONGEST_FAREWELL: Final = 10.0
 """Most seconds of grace that commands get when the driver is closed."""
 _MAX_LINES: Final = 10_000
+_LOOK: Final = 0.25
+"""Seconds between looks at a log that is followed."""
 _REFUSED: Final = {
     "command": ReasonCode.COMMAND_FAILED,
     "cwd": ReasonCode.BAD_SPEC,
@@ -221,11 +225,31 @@ class ProcessDriver:
             self.fence()
             await start.kept.stop(start.grace)
             del self._starts[name]
-        await asyncio.to_thread(self._remove_logs, name)
+        await asyncio.to_thread(log_files.remove, self._log(name))
 
     async def logs(self, tenant: Tenant, lines: int = 100) -> str:
         """As the contract has it, also of earlier starts; at most 10 000 lines."""
-        return await asyncio.to_thread(self._last_lines, tenant.name, min(max(lines, 0), _MAX_LINES))
+        return await asyncio.to_thread(log_files.last_lines, self._log(tenant.name), min(max(lines, 0), _MAX_LINES))
+
+    async def follow(self, tenant: Tenant, lines: int = 100) -> AsyncGenerator[Sequence[str], None]:
+        """As the contract has it; it looks four times a second."""
+        whole, tail = Lines(), log_files.Tail(self._log(tenant.name))
+        try:
+            text = await asyncio.to_thread(tail.last, min(max(lines, 0), _MAX_LINES))
+            over = False
+            while True:
+                if found := whole.take(text):
+                    yield found
+                elif over:
+                    break
+                text = await asyncio.to_thread(tail.more)
+                # What it wrote last is there when it has ended: one more look.
+                if not text and not (over := not self._keeps(tenant.name)):
+                    await asyncio.sleep(_LOOK)
+            if rest := whole.end():
+                yield rest
+        finally:
+            tail.close()
 
     def events(self) -> AsyncGenerator[RuntimeEvent, None]:
         """As the contract has it; a guardian that died is a gap."""
@@ -248,18 +272,10 @@ class ProcessDriver:
     def _log(self, name: TenantName) -> Path:
         return self._state_dir.absolute() / f"{name}.log"
 
-    def _remove_logs(self, name: TenantName) -> None:
-        log = self._log(name)
-        for path in (log, log.with_name(f"{log.name}.1")):
-            path.unlink(missing_ok=True)
-
-    def _last_lines(self, name: TenantName, lines: int) -> str:
-        log = self._log(name)
-        text = b""
-        for path in (log, log.with_name(f"{log.name}.1")):
-            if path.exists() and text.count(b"\n") <= lines:
-                text = path.read_bytes() + text
-        return b"\n".join(text.splitlines()[-lines:] if lines else []).decode(errors="replace")
+    def _keeps(self, name: TenantName) -> bool:
+        """Whether something of it runs."""
+        start = self._starts.get(name)
+        return start is not None and start.runtime().status is not Status.EXITED
 
 
 def _environment(spec: ProcessSpec, port: int) -> dict[str, str]:

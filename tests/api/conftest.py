@@ -1,7 +1,7 @@
 """The admin API on a listener of its own, over a real registry, with nobody who carries wishes out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ from prometheus_client import CollectorRegistry
 from gogeta.api.events import Events
 from gogeta.api.operation import route
 from gogeta.api.site import operations
+from gogeta.api.tenant_logs import LogLimits, LogReader, TenantLogs
 from gogeta.dashboard.serving import serve_admin
 from gogeta.domain.lifecycle import Observed
 from gogeta.domain.state import ObservedState
+from gogeta.domain.tenant import Tenant
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.setting_values import parse_registry
@@ -85,7 +87,8 @@ async def open_api(tmp_path: Path) -> AsyncIterator[Opener]:
             url: str = f"embedded:{tmp_path}/r.db",
             *,
             auth: str | None = None,
-            **events: Any,  # noqa: ANN401 - as `Events` takes them
+            reader: LogReader | None = None,
+            **events: Any,  # noqa: ANN401 - as `Events` takes them; with ``auth``, as `TenantLogs` does
         ) -> Api:
             store = open_store(RegistrySettings(registry=parse_registry(url)))
             cleanup.push_async_callback(store.close)
@@ -96,9 +99,13 @@ async def open_api(tmp_path: Path) -> AsyncIterator[Opener]:
             if auth is None:
                 hub = Events(mirror, program="test", **events)
                 site.on_stop(hub.close)
-                site.add_routes(map(route, operations(registry, mirror, hub, tasks)))
+                site.add_routes(
+                    map(route, operations(registry, mirror, hub, tasks, [TenantLogs(registry, reader).operation]))
+                )
             else:
-                served = serve_admin(site, registry, mirror, tasks, auth=auth)
+                served = serve_admin(
+                    site, registry, mirror, tasks, auth=auth, logs=TenantLogs(registry, reader, LogLimits(**events))
+                )
                 hub, tokens = served.events, served.guard.tokens
                 await tokens.source.wait_synced()
             tasks.start(mirror.source.run(), "mirror")
@@ -116,5 +123,9 @@ async def open_api(tmp_path: Path) -> AsyncIterator[Opener]:
 @pytest.fixture
 async def api(open_api: Opener) -> Api:
     """One API on an embedded registry."""
-    opened: Api = await open_api()
+
+    async def written(_: Tenant, lines: int, *, follow: bool) -> AsyncGenerator[Sequence[str], None]:
+        yield ["begins", "ends"][:lines]
+
+    opened: Api = await open_api(reader=written)
     return opened

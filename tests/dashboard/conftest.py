@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from gogeta.api.tenant_logs import LogReader
 from gogeta.dashboard.serving import serve_admin
 from gogeta.domain.lifecycle import Cause, Observed
 from gogeta.domain.state import LastAccess, Member, ObservedState, Phase, Reason, ReasonCode
@@ -63,13 +64,13 @@ async def open_dashboard(tmp_path: Path) -> AsyncIterator[Opener]:
     """Opens one; ``auth`` is the setting ``admin_auth``."""
     async with AsyncExitStack() as cleanup:
 
-        async def open_one(auth: str = "auto") -> Shown:
+        async def open_one(auth: str = "auto", logs: LogReader | None = None) -> Shown:
             store = open_store(RegistrySettings(registry=parse_registry(f"embedded:{tmp_path}/r.db")))
             cleanup.push_async_callback(store.close)
             tasks = await cleanup.enter_async_context(Tasks("test dashboard"))
             registry, mirror = Registry(store, "passivator/web1-4712"), TenantMirror(store)
             site = AdminSite(Endpoint("127.0.0.1", 0), CollectorRegistry(), "gogeta")
-            served = serve_admin(site, registry, mirror, tasks, auth=auth)
+            served = serve_admin(site, registry, mirror, tasks, auth=auth, logs=logs)
             tasks.start(mirror.source.run(), "mirror")
             await mirror.source.wait_synced()
             await served.guard.tokens.source.wait_synced()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+from collections.abc import AsyncGenerator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from gogeta.domain.lifecycle import Cause, Observed
 from gogeta.domain.state import Reason, ReasonCode
+from gogeta.domain.tenant import Tenant
 from gogeta.domain.tokens import Token, make_secret
 from gogeta.registry.tokens import add_token
 from tests.dashboard.conftest import Opener, Shown
@@ -199,6 +201,42 @@ async def test_who_is_let_in_sees_what_their_role_allows(open_dashboard: Opener,
         await page.wait_for_text("Sign in")
         await page.navigate(shown.url + "/")
         assert "Sign in" in await page.text()
+
+
+async def test_what_a_tenant_writes_is_on_its_page_as_it_comes_and_is_text(
+    open_dashboard: Opener, chromium: Chromium
+) -> None:
+    news: asyncio.Queue[str | None] = asyncio.Queue()
+
+    async def read(_: Tenant, lines: int, *, follow: bool) -> AsyncGenerator[Sequence[str], None]:
+        yield ["begins", "<b>bold</b>"][-lines:]
+        while follow and (line := await news.get()) is not None:
+            yield [line]
+
+    shown = await open_dashboard(logs=read)
+    await shown.declare("acme")
+    await shown.caught_up()
+    logs = "document.getElementById('logs')"
+    async with chromium.page() as page:
+        await page.navigate(shown.url + "/tenants/acme")
+        await until(page, f"{logs}.textContent === 'begins\\n<b>bold</b>\\n'")
+        await news.put("listening on 8080")
+        await until(page, f"{logs}.textContent.endsWith('listening on 8080\\n')")
+        await news.put(None)
+        await page.wait_for_text("It does not run.")
+        # The next start is read by itself.
+        await shown.registry.change_desired("acme", Cause.WAKE)
+        await until(page, f"document.getElementById('logs-state').textContent === '' && !{logs}.hidden")
+        await news.put("again")
+        await until(page, f"{logs}.textContent.endsWith('again\\n')")
+        assert await flaws(page) == []
+        assert not page.console
+
+
+async def test_where_no_logs_are_read_the_page_says_who_reads_them(shown: Shown, chromium: Chromium) -> None:
+    async with chromium.page() as page:
+        await page.navigate(shown.url + "/tenants/acme")
+        assert "admin listener: it is the one that drives it" in await page.text()
 
 
 async def test_the_image_of_the_docs(shown: Shown, chromium: Chromium, tmp_path: Path) -> None:

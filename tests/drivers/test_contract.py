@@ -7,6 +7,7 @@ import pytest
 
 from gogeta.domain.state import Reason, ReasonCode
 from gogeta.domain.tenant import Tenant, read_tenant
+from gogeta.kit.tasks import Tasks
 from passivator.drivers.base import Driver, RuntimeEvent, StartFailedError, Status, StopFailedError
 from tests.drivers.worlds import World, until
 
@@ -425,3 +426,38 @@ async def test_many_tenants_at_once(world: World, driver: Driver) -> None:
     assert answers == [tenant.name for tenant in tenants]
     stopped = await asyncio.gather(*(driver.stop(tenant) for tenant in tenants))
     assert {runtime.status for runtime in stopped} == {Status.EXITED}
+
+
+async def test_output_is_followed_until_it_does_not_run_any_more(world: World, driver: Driver) -> None:
+    tenant = declare(world)
+    await driver.start(tenant)
+    if world.kind != "memory":
+
+        async def written() -> bool:
+            return "serving acme" in await driver.logs(tenant)
+
+        await until(written)
+    heard: list[str] = []
+
+    async def listen() -> None:
+        async for portion in driver.follow(tenant, 5):
+            heard.extend(portion)
+
+    async with Tasks("listener") as tasks:
+        listening = tasks.start(listen(), "listen")
+        if world.kind != "memory":
+
+            async def told() -> bool:
+                return any("serving acme" in line for line in heard)
+
+            await until(told)
+        await asyncio.sleep(0.05)
+        assert not listening.done(), "it runs: more may come"
+        await driver.stop(tenant)
+        await asyncio.wait_for(asyncio.shield(listening), 15)
+    assert all("\n" not in line for line in heard)
+    assert heard == (await driver.logs(tenant)).splitlines()[-len(heard) :] if heard else world.kind == "memory"
+
+
+async def test_nothing_is_followed_of_what_is_not_there(world: World, driver: Driver) -> None:
+    assert [portion async for portion in driver.follow(declare(world))] == []

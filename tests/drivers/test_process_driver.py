@@ -331,3 +331,17 @@ async def test_python_is_found_even_where_the_system_has_none_of_that_name(
     await process_driver.start(who)
     await exited(process_driver, who)
     assert "found" in await process_driver.logs(who)
+
+
+async def test_a_follower_misses_nothing_when_the_log_turns_to_a_new_file(
+    process_driver: ProcessDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_module, "LOG_LIMIT", 4000)
+    script = "for i in $(seq 1 2000); do echo line $i; if [ $((i % 100)) = 0 ]; then sleep 0.3; fi; done; printf end"
+    who = tenant("acme", "sh", "-c", script)
+    await process_driver.start(who)
+    heard: list[str] = []
+    async with asyncio.timeout(60):
+        async for portion in process_driver.follow(who, 10_000):
+            heard.extend(portion)
+    assert heard == [f"line {number}" for number in range(1, 2001)] + ["end"]

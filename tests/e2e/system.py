@@ -121,9 +121,15 @@ class System:
 
     # ------------------------------------------------------------------------------------------------ the operator
 
-    def cli(self, *arguments: str | Path, timeout: float = 30.0) -> Finished:
+    def cli(self, *arguments: str | Path, timeout: float = 30.0, env: Mapping[str, str] | None = None) -> Finished:
         """Run a command of `gogeta` on this registry to its end."""
-        return self._processes.run("gogeta", *arguments, "--registry", self.registry, cwd=self.folder, timeout=timeout)
+        return self._processes.run(
+            "gogeta", *arguments, "--registry", self.registry, cwd=self.folder, timeout=timeout, env=env
+        )
+
+    def start_cli(self, *arguments: str | Path) -> Program:
+        """Start a command of `gogeta` on this registry that goes on."""
+        return self._processes.start("gogeta", *arguments, "--registry", self.registry, cwd=self.folder)
 
     def declare(
         self,

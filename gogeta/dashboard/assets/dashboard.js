@@ -123,6 +123,42 @@
       connection.hidden = false;
     }, 3000);
   });
+
+  // ---- what it writes
+  // The stream ends with the start that is read; the next one is looked for when the tenant changes.
+  const logs = document.getElementById("logs");
+  if (logs) {
+    const MOST = 1000;
+    const state = document.getElementById("logs-state");
+    let reading;
+    const read = () => {
+      if (reading) return;
+      reading = new EventSource(logs.dataset.url);
+      reading.addEventListener("open", () => {
+        logs.textContent = "";
+        logs.hidden = false;
+        state.textContent = "";
+      });
+      reading.addEventListener("line", (event) => {
+        const atEnd = logs.scrollTop + logs.clientHeight >= logs.scrollHeight - 8;
+        logs.append(JSON.parse(event.data) + "\n");
+        while (logs.childNodes.length > MOST) logs.firstChild.remove();
+        if (atEnd) logs.scrollTop = logs.scrollHeight;
+      });
+      const over = (words) => {
+        reading.close();
+        reading = undefined;
+        state.textContent = words;
+      };
+      reading.addEventListener("end", () => over("It does not run."));
+      reading.addEventListener("error", () => over("No lines can be had now."));
+    };
+    read();
+    news.addEventListener("tenant", (event) => {
+      const told = JSON.parse(event.data);
+      if (told.name === only && told.was !== told.state) read();
+    });
+  }
   // Times grow older by themselves.
   setInterval(soon, 30000);
 })();
