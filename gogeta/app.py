@@ -232,7 +232,7 @@ async def serve(
     theming = Theming.of(settings)
     store = open_store(settings)
     metrics = CollectorRegistry()
-    site = AdminSite(settings.admin, place.metrics(metrics), "gogeta")
+    site = AdminSite(settings.admin, place.metrics(metrics), "gogeta", names=settings.admin_names)
     try:
         async with (
             traced(

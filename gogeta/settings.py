@@ -29,6 +29,7 @@ from gogeta.kit.setting_values import (
     duration,
     one_of,
     parse_collector,
+    parse_hosts,
     parse_listener,
     parse_networks,
     parse_optional_listener,
@@ -131,7 +132,30 @@ class TracingSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeSettings(TracingSettings, RegistrySettings):
+class AdminSettings:
+    """Who is answered on an admin listener. Shared by both programs."""
+
+    admin_auth: str = option(
+        "auto",
+        help="Whether the admin API asks for a token (`gogeta token`): on every address but a loopback one, or always.",
+        parse=one_of("auto", "always"),
+        metavar="WHEN",
+        choices=("auto", "always"),
+        section="Listeners",
+    )
+    admin_names: tuple[str, ...] = option(
+        (),
+        help="Hosts that the admin listener answers to besides its IP addresses and localhost, e.g. the name that "
+        "Prometheus or a proxy in front asks for.",
+        parse=parse_hosts,
+        show=",".join,
+        metavar="HOST[,HOST...]",
+        section="Listeners",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeSettings(AdminSettings, TracingSettings, RegistrySettings):
     """What ``gogeta serve`` can be told."""
 
     listen: Endpoint = option(
@@ -146,14 +170,6 @@ class ServeSettings(TracingSettings, RegistrySettings):
         help="Address of health, readiness, metrics and the admin API. Keep it away from visitors.",
         parse=parse_listener,
         metavar="HOST:PORT",
-        section="Listeners",
-    )
-    admin_auth: str = option(
-        "auto",
-        help="Whether the admin API asks for a token (`gogeta token`): on every address but a loopback one, or always.",
-        parse=one_of("auto", "always"),
-        metavar="WHEN",
-        choices=("auto", "always"),
         section="Listeners",
     )
     proxy_protocol: bool = switch(

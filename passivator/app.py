@@ -115,7 +115,7 @@ async def serve(settings: PassivatorSettings) -> None:
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=metrics)
     with stop_signals() as stop, level_signals():
-        site = AdminSite(settings.admin, metrics, "passivator")
+        site = AdminSite(settings.admin, metrics, "passivator", names=settings.admin_names)
         store = open_store(settings)
         mirror = TenantMirror(store)
         registry = Registry(store, f"passivator/{socket.gethostname()}-{os.getpid()}")

@@ -10,7 +10,7 @@ from gogeta.domain.quantities import format_duration, parse_duration, parse_size
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.options import ON_OFF, option
 from gogeta.kit.setting_values import duration, one_of, parse_listener, parse_switch, parse_web_address, text, whole
-from gogeta.settings import RegistrySettings, TracingSettings
+from gogeta.settings import AdminSettings, RegistrySettings, TracingSettings
 
 DRIVERS: Final = ("docker", "process")
 AUTO: Final = -1
@@ -247,7 +247,7 @@ class ControllerSettings(TracingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PassivatorSettings(ControllerSettings, RegistrySettings):
+class PassivatorSettings(AdminSettings, ControllerSettings, RegistrySettings):
     """What ``passivator`` can be told."""
 
     admin: Endpoint = option(
@@ -255,13 +255,5 @@ class PassivatorSettings(ControllerSettings, RegistrySettings):
         help="Address of health, readiness, metrics and the admin API.",
         parse=parse_listener,
         metavar="HOST:PORT",
-        section="Listeners",
-    )
-    admin_auth: str = option(
-        "auto",
-        help="Whether the admin API asks for a token (`gogeta token`): on every address but a loopback one, or always.",
-        parse=one_of("auto", "always"),
-        metavar="WHEN",
-        choices=("auto", "always"),
         section="Listeners",
     )

@@ -122,7 +122,8 @@ class AdminSite:
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if not self._answers_to(request.headers.get("Host", "")):
             return web.Response(
-                status=421, text="the admin listener answers to its IP address, to localhost and to configured names\n"
+                status=421,
+                text="the admin listener answers to its IP address, to localhost and to the names of --admin-names\n",
             )
         return await handler(request)
 

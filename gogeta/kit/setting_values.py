@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from gogeta.domain.hosts import split_authority
+from gogeta.domain.hosts import normalise_host, split_authority
 from gogeta.domain.quantities import format_duration, parse_duration
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.options import ON_OFF, option
 
 _ETCD_PORT: Final = 2379
+_MOST_HOSTS: Final = 64
 _SWITCH: Final = {
     "on": True,
     "true": True,
@@ -132,6 +133,23 @@ def whole(minimum: int, maximum: int = 2**31) -> Callable[[object], int]:
         return number
 
     return parse
+
+
+def parse_hosts(value: object) -> tuple[str, ...]:
+    """Names of hosts without ports, separated by commas or in a list, each in its one spelling. Raises ValueError."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
+        raise ValueError("expected names of hosts, separated by commas")
+    given = [part.strip() for part in parts if part.strip()]
+    if len(given) > _MOST_HOSTS:
+        raise ValueError(f"expected at most {_MOST_HOSTS} names, not {len(given)}")
+    found = []
+    for name in given:
+        host, port = split_authority(name)
+        if port is not None:
+            raise ValueError(f"expected the name of a host without a port, not {name!r}")
+        found.append(normalise_host(host))
+    return tuple(found)
 
 
 def one_of(*choices: str) -> Callable[[object], str]:

@@ -53,7 +53,8 @@ class Supervising:
         while True:
             metrics = CollectorRegistry()
             metrics.register(self.supervisor)
-            site = AdminSite(self.supervisor.listeners[ADMIN].endpoint, metrics, "gogeta")
+            endpoint = self.supervisor.listeners[ADMIN].endpoint
+            site = AdminSite(endpoint, metrics, "gogeta", names=self.settings.admin_names)
             # A registry and a copy of its own: a supervisor has no proxy whose it could ask.
             store = open_store(self.settings)
             mirror = TenantMirror(store)

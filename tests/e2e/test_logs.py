@@ -54,9 +54,10 @@ def test_a_proxy_alone_says_where_they_are_and_the_command_goes_there(local_syst
     system = local_system
     system.declare("acme", idle="never", command=TALKS)
     system.apply()
-    system.serve()
+    system.serve("--admin-names", "proxy.internal")
     system.control()
     assert asked(system.port, "/nothing-here", "acme.localhost")[0] == 404
+    assert [asked(system.admin, "/metrics", host)[0] for host in ("proxy.internal", "other.internal")] == [200, 421]
     status, text = asked(system.admin, "/api/v1/tenants/acme/logs")
     assert status == 409
     assert f"127.0.0.1:{system.passivator_admin}" in json.loads(text)["hint"]

@@ -1,5 +1,6 @@
 """The admin listener: health, readiness by part, metrics in the scraper's format, and nobody else's name for it."""
 
+import re
 import socket
 from collections.abc import AsyncIterator
 
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gogeta.domain.upstreams import Endpoint
 from gogeta.kit.admin_site import AdminSite
 from gogeta.kit.listening import AddressTakenError
+from gogeta.kit.setting_values import parse_hosts
 
 
 async def hello(_request: web.Request) -> web.Response:
@@ -98,3 +100,23 @@ async def test_a_taken_address_is_named_with_its_setting() -> None:
             await site.start()
         assert "--admin" in caught.value.hint
         await site.stop()
+
+
+@pytest.mark.parametrize("given", ["Admin.Example, gogeta1", ["admin.example.", "gogeta1"]])
+def test_names_of_the_admin_listener_are_hosts_in_their_one_spelling(given: object) -> None:
+    assert parse_hosts(given) == ("admin.example", "gogeta1")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("admin:9901", "without a port, not 'admin:9901'"),
+        ("*.example", "*.example"),
+        ("a b", "a b"),
+        (7, "separated by commas"),
+        (",".join(f"h{number}" for number in range(65)), "at most 64 names, not 65"),
+    ],
+)
+def test_what_is_no_name_of_a_host_is_refused_by_name(given: object, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        parse_hosts(given)
