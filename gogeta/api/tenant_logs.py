@@ -113,7 +113,7 @@ class TenantLogs:
                     "description": "Plain text, a line each; as server-sent events (`line`, `end`) where Accept asks.",
                     "content": {"text/plain": text, _STREAM: text},
                 },
-                **problems(404, 406, 409, 502, 503),
+                **problems(404, 409, 502, 503),
             },
         }
         return Operation("GET", PATH, Role.OPERATE, self.handle, "What its containers wrote.", described)
@@ -121,7 +121,7 @@ class TenantLogs:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """The lines; until the caller leaves or is cut where they follow."""
         lines, follow, events = _read(request)
-        record = await self._registry.record(tenant_name(request))
+        record, _ = await self._registry.look_up(tenant_name(request))
         if record.tenant.routed_only:
             raise ApiError(409, Code.ROUTED_ONLY, f"tenant {record.name!r} runs elsewhere: its logs are not ours")
         if self._reader is None:
