@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+from gogeta.domain.claims import claimed_by_others, giving_way
 from gogeta.domain.errors import UnknownTenantError
-from gogeta.domain.lifecycle import Desired
+from gogeta.domain.lifecycle import Cause, Desired
 from gogeta.domain.state import DesiredState, Judgement, TenantRecord
 from gogeta.domain.tenant import Tenant, TenantName, find_conflict
 from gogeta.kit.clock import wall_ms
@@ -73,7 +74,8 @@ class Declarations:
         """Create or change tenants; those not named stay as they are.
 
         All conflicts are found before anything is written: HostConflictError names the host and both tenants, and then
-        nothing has changed. New tenants begin passivated.
+        nothing has changed. New tenants begin passivated. Tenants that were discovered by labels and have one of the
+        hosts give way: they are removed.
         """
         first: dict[TenantName, TenantRecord] | None = None
         for _ in range(ATTEMPTS):
@@ -81,19 +83,18 @@ class Declarations:
             before = (await load(self.store)).by_name
             # What is reported is the difference from what was there when we came.
             first = before if first is None else first
-            named = {tenant.name for tenant in tenants}
-            claimed = {
-                host: record.name
-                for record in before.values()
-                if record.name not in named
-                for host in record.tenant.hosts
-            }
+            claimed = claimed_by_others(before.values(), tenants)
             if (conflict := find_conflict(claimed, tenants)) is not None:
                 raise conflict
             created = [tenant for tenant in tenants if tenant.name not in before]
             changed = [tenant for tenant in tenants if tenant.name in before and before[tenant.name].tenant != tenant]
             try:
-                written = await self._write(created, changed, generation.revision if generation else 0)
+                written = await self.write(
+                    created,
+                    changed,
+                    generation.revision if generation else 0,
+                    removed=giving_way(before.values(), tenants),
+                )
             except RegistryUnavailableError as error:
                 if not error.unknown:
                     raise
@@ -115,13 +116,28 @@ class Declarations:
                 )
         raise RegistryError("others kept changing tenants at the same time", hint="try again in a moment")
 
-    async def _write(self, created: Iterable[Tenant], changed: Iterable[Tenant], generation: int) -> bool:
+    async def write(
+        self,
+        created: Iterable[Tenant],
+        changed: Iterable[Tenant],
+        generation: int,
+        *,
+        removed: Iterable[str] = (),
+        awake: Collection[str] = (),
+    ) -> bool:
+        """Write and remove declarations if ``generation`` is still the revision of that key; else False.
+
+        Several commits where one would be too large: then some may have happened. New tenants begin asleep, those in
+        ``awake`` started. For those who have just found out what is new and what is not.
+        """
         groups: list[list[Put | Delete]] = [[Put(keys.tenant_key(tenant.name), encode(tenant))] for tenant in changed]
+        groups.extend(all_of(name) for name in removed)
         asleep = encode(DesiredState(state=Desired.PASSIVATED, by=self.by, since=wall_ms()))
+        up = encode(DesiredState(state=Desired.STARTED, cause=Cause.START, by=self.by, since=wall_ms(), wakes=1))
         for tenant in created:
             group: list[Put | Delete] = [Put(keys.tenant_key(tenant.name), encode(tenant))]
             if not tenant.routed_only:
-                group.append(Put(keys.desired_key(tenant.name), asleep))
+                group.append(Put(keys.desired_key(tenant.name), up if tenant.name in awake else asleep))
             groups.append(group)
         batch: list[Put | Delete] = []
         batches = [batch]

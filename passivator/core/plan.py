@@ -151,6 +151,8 @@ def _towards_started(view: View, now: float) -> Action:
             if state is Observed.STARTED or (lost_in_start and view.runtime.instance in ("", view.attempt)):
                 return Note(Event.CRASHED, end_reason(view.runtime))
             return _start(view, now)
+        case Status.BROKEN:
+            return _broken(view, view.runtime, now)
         case Status.PAUSED if state is Observed.PAUSED and _same(view):
             return Resume() if view.fresh else Wait(now + STALE_PAUSE)
         case Status.STOPPING | Status.PAUSED:
@@ -170,6 +172,17 @@ def _running(view: View, runtime: Runtime, now: float) -> Action:
     if observed.state is Observed.FAILED and same and never_served:
         return Stop(StopCause.FAILED_START) if now >= view.stop_retry_at else Wait(view.stop_retry_at)
     return AwaitReady(runtime.instance, Event.LAPSED)
+
+
+def _broken(view: View, runtime: Runtime, now: float) -> Action:
+    """A part of it has ended: known as a crash, then all of it is stopped and started anew, in order."""
+    state = view.observed.state
+    lost_in_start = state is Observed.STARTING and view.attempt and view.attempt == view.observed.instance
+    if state is Observed.STARTED or (lost_in_start and runtime.instance == view.attempt):
+        return Note(Event.CRASHED, end_reason(runtime))
+    if state is Observed.FAILED:
+        return Stop(StopCause.FAILED_START) if now >= view.stop_retry_at else Wait(view.stop_retry_at)
+    return _start(view, now)
 
 
 def _same(view: View) -> bool:
@@ -198,7 +211,7 @@ def _towards_asleep(view: View, now: float) -> Action:
         case Status.RUNNING if _may_be_paused(view):
             settled = view.observed.state is not Observed.STARTED or now >= view.settled_at
             return Pause() if settled else Wait(view.settled_at)
-        case Status.RUNNING | Status.STOPPING | Status.PAUSED:
+        case Status.RUNNING | Status.STOPPING | Status.PAUSED | Status.BROKEN:
             until = view.stop_retry_at
             if view.observed.state is Observed.STARTED:
                 until = max(until, view.settled_at)
