@@ -1,5 +1,6 @@
-"""``/api/v1/routes``, ``/proxies``, ``/passivators`` and ``/discovery``: which host leads where, who is there, and which
-labels of containers are not in force.
+"""``/api/v1/routes``, ``/proxies``, ``/passivators``, ``/discovery``: which host leads where, who is there, what is amiss.
+
+The last is about labels of containers that are not in force.
 """
 
 from __future__ import annotations

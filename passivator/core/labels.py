@@ -226,7 +226,7 @@ def _read(labels: Mapping[str, str], own_name: str, docker: Mapping[str, str], g
             _check(problems, key, lambda value=value: parse_depends_on(value))  # type: ignore[misc] # an early binding
         elif key not in _OTHERS:
             problems.append(Problem((key,), _unknown(key)))
-    if HOST not in labels:
+    if not data.get("hosts"):
         problems.append(Problem((HOST,), "is missing: which host does it answer for?"))
         data["hosts"] = ["*"]
     try:
@@ -256,10 +256,9 @@ def _check(problems: list[Problem], key: str, read: Callable[[], object]) -> Non
 
 
 def _unknown(key: str) -> str:
-    valid = [*sorted(_OTHERS), *_BY_KEY]
-    # The nearest one is looked for without the dots and hyphens that people mix up.
-    plain = {each.replace("-", "_"): each for each in valid}
-    close = nearest(key, list(plain))
+    # The nearest one is looked for without what all have in common, and without the hyphens that people mix up.
+    plain = {each.removeprefix(f"{PREFIX}.").replace("-", "_"): each for each in (*sorted(_OTHERS), *_BY_KEY)}
+    close = nearest(key.removeprefix(f"{PREFIX}."), list(plain))
     return f"is no label of ours; did you mean {plain[close]}?" if close else "is no label of ours (docs/labels.md)"
 
 
