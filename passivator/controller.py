@@ -41,7 +41,7 @@ from passivator.drivers.base import (
     RuntimeUnavailableError,
     Status,
 )
-from passivator.drivers.docker_labels import LabelSource
+from passivator.drivers.labelled import LabelSource
 from passivator.fenced_driver import FencedDriver
 from passivator.meters import Meters
 from passivator.observer import Observer

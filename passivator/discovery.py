@@ -31,7 +31,7 @@ from gogeta.registry.store import RegistryError
 from passivator.core.discovery import Verdict, settle
 from passivator.core.labels import Found, read_labelled
 from passivator.drivers.base import DriverError
-from passivator.drivers.docker_labels import LabelSource
+from passivator.drivers.labelled import LabelSource
 from passivator.meters import Meters
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,16 @@ class Labels:
 
     async def run(self) -> None:
         """Follow and look, for ever."""
-        await asyncio.gather(self._follow(), self._keep_looking())
+        unsubscribe = self._mirror.subscribe(self._declared)
+        try:
+            await asyncio.gather(self._follow(), self._keep_looking())
+        finally:
+            unsubscribe()
+
+    def _declared(self, name: TenantName, before: TenantRecord | None, after: TenantRecord | None) -> None:
+        """The mirror's subscriber: another declaration may free a host, or take one."""
+        if before is None or after is None or before.revision != after.revision:
+            self._changed.set()
 
     async def _follow(self) -> NoReturn:
         backoff = Backoff(first=0.2, limit=5.0)

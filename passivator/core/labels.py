@@ -17,7 +17,7 @@ from gogeta.domain.reading import nearest
 from gogeta.domain.tenant import Tenant, read_tenant
 from gogeta.registry.codec import MAX_VALUE_BYTES, encode
 from passivator.drivers.base import PREFIX
-from passivator.drivers.compose_project import (
+from passivator.drivers.compose_labels import (
     DEPENDS_LABEL,
     PROJECT_LABEL,
     SERVICE_LABEL,
@@ -25,8 +25,8 @@ from passivator.drivers.compose_project import (
     number_of,
     parse_depends_on,
 )
-from passivator.drivers.docker_labels import Labelled
 from passivator.drivers.docker_spec import SPEC_LABEL, TENANT_LABEL
+from passivator.drivers.labelled import Labelled
 
 ENABLE: Final = f"{PREFIX}.enable"
 NAME: Final = f"{PREFIX}.name"
@@ -235,6 +235,7 @@ def _read(labels: Mapping[str, str], own_name: str, docker: Mapping[str, str], g
             problems.append(Problem((), f"the labels are too long together: at most {MAX_VALUE_BYTES} bytes"))
     except InvalidInputError as error:
         problems.extend(_renamed(problem, NAME in labels) for problem in error.problems)
+        raise InvalidInputError("labels", tuple(problems)) from None
     if problems:
         raise InvalidInputError("labels", tuple(problems))
     return tenant

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 from gogeta.domain.errors import InvalidInputError, Problem
 from passivator.drivers.base import Driver
 from passivator.drivers.docker import DockerDriver
-from passivator.drivers.docker_labels import EngineLabels, LabelSource
+from passivator.drivers.docker_labels import EngineLabels
+from passivator.drivers.labelled import LabelSource
 from passivator.drivers.process import ProcessDriver
 from passivator.settings import ControllerSettings
 

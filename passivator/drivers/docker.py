@@ -29,7 +29,7 @@ from passivator.drivers.base import (
     StopFailedError,
     unfenced,
 )
-from passivator.drivers.compose_project import PROJECT_LABEL
+from passivator.drivers.compose_labels import PROJECT_LABEL
 from passivator.drivers.docker_container import Containers
 from passivator.drivers.docker_engine import Engine, Refused
 from passivator.drivers.docker_group import Groups

@@ -16,14 +16,8 @@ from gogeta.domain.quantities import format_duration
 from gogeta.domain.state import ReasonCode
 from gogeta.domain.tenant import DockerSpec, Tenant
 from passivator.drivers.base import Runtime, StartFailedError, Status, StopFailedError
-from passivator.drivers.compose_project import (
-    PROJECT_LABEL,
-    Condition,
-    Project,
-    culprit,
-    read_project,
-    view_project,
-)
+from passivator.drivers.compose_labels import PROJECT_LABEL, Condition
+from passivator.drivers.compose_project import Project, culprit, read_project, view_project
 from passivator.drivers.docker_container import Containers
 from passivator.drivers.docker_engine import Engine
 from passivator.drivers.docker_spec import container_port, stop_seconds

@@ -5,46 +5,14 @@ It reads only, and knows neither what labels mean nor what a tenant is.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from passivator.drivers.docker_engine import Engine
+from passivator.drivers.labelled import Labelled
 
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Labelled:
-    """One container, as far as its labels go."""
-
-    id: str
-    name: str
-    labels: Mapping[str, str] = field(default_factory=dict)
-    created: int = 0
-    """When it was made, by the engine's clock, in seconds since 1970."""
-    running: bool = False
-    """Whether it runs, paused or not."""
-
-
-class LabelSource(Protocol):
-    """Where labels come from."""
-
-    async def list(self) -> tuple[Labelled, ...]:
-        """All containers that have one of the labels, in no order. RuntimeUnavailableError."""
-        ...
-
-    def changes(self) -> AsyncGenerator[None, None]:
-        """Yields when something may have changed; at once when iteration begins, and after each gap.
-
-        Raises RuntimeUnavailableError when it cannot be followed; the caller waits and iterates anew.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Let go."""
-        ...
 
 
 class EngineLabels:

@@ -37,6 +37,7 @@ from passivator.drivers.base import (
     StopFailedError,
     unfenced,
 )
+from passivator.drivers.labelled import LabelSource
 from passivator.meters import Meters
 from passivator.process_mark import ThisProcess
 from passivator.settings import ControllerSettings
@@ -311,6 +312,8 @@ class Stage:
         self._task: asyncio.Task[None] | None = None
         self._marks = itertools.count(1)
         self.tracing: Tracing | None = None
+        self.labels: LabelSource | None = None
+        """Where tenants are discovered."""
         self.post: Post | None = None
         """What sends webhooks."""
         self.dead: set[str] = set()
@@ -333,6 +336,7 @@ class Stage:
             ready=self.problems.__setitem__,
             tracing=self.tracing,
             post=self.post,
+            labels=self.labels,
         )
         self._mark = mark
         self._task = asyncio.get_running_loop().create_task(controller.run())

@@ -58,6 +58,7 @@ RUNTIMES = [
     ended(),
     ended("i2"),
     Runtime(status=Status.EXITED),
+    Runtime(status=Status.BROKEN, instance="i1", endpoints=(HERE,), exit_code=3),
     up(),
     up("i2"),
     up("i1", ELSEWHERE),
@@ -114,7 +115,8 @@ def test_nothing_that_should_run_and_served_is_ever_stopped() -> None:
             if view.desired is Desired.STARTED:
                 assert action.cause is StopCause.FAILED_START
                 assert view.observed.state is Observed.FAILED
-                assert view.observed.reason == NOT_READY
+                broken = view.runtime is not None and view.runtime.status is Status.BROKEN
+                assert view.observed.reason == NOT_READY or broken
                 assert view.runtime is not None
                 assert view.runtime.instance == view.observed.instance
             else:
@@ -300,3 +302,24 @@ def test_an_end_is_told_in_the_runtimes_words(runtime: Runtime, code: ReasonCode
     assert reason.code is code
     assert words in reason.message
     assert len(reason.message) < 600
+
+
+BROKEN = Runtime(status=Status.BROKEN, instance="i1", endpoints=(HERE,), exit_code=3, message="service db")
+
+
+def test_a_part_that_ended_is_a_crash_and_then_all_of_it_is_stopped_and_started_anew() -> None:
+    crash = decide(Desired.STARTED, was(Observed.STARTED), BROKEN)
+    assert crash == Note(Event.CRASHED, Reason(ReasonCode.EXITED, "ended with exit code 3: service db"))
+    failed = was(Observed.FAILED, reason=CRASHED)
+    assert decide(Desired.STARTED, failed, BROKEN) == Stop(StopCause.FAILED_START)
+    assert decide(Desired.STARTED, failed, BROKEN, stop_retry_at=NOW + 5) == Wait(NOW + 5)
+    lost = decide(Desired.STARTED, was(Observed.STARTING), BROKEN, attempt="i1")
+    assert isinstance(lost, Note)
+    # Of a start that another process began, or that has yet to be made, nothing is known: it is completed.
+    assert decide(Desired.STARTED, was(Observed.STARTING), BROKEN) == Start(Event.START)
+    assert decide(Desired.STARTED, was(Observed.STOPPED), BROKEN) == Start(Event.START)
+
+
+def test_what_is_left_of_it_is_stopped_when_it_should_be_asleep() -> None:
+    assert decide(Desired.PASSIVATED, was(Observed.STOPPED), BROKEN) == Stop(StopCause.ASLEEP)
+    assert decide(Desired.STOPPED, was(Observed.FAILED), BROKEN) == Stop(StopCause.ASLEEP)

@@ -10,13 +10,13 @@ from gogeta.domain.discovery import LONGEST_MESSAGE, Refused
 from gogeta.domain.tenant import DockerSpec, read_tenant, tenant_to_data
 from passivator.core import labels
 from passivator.core.labels import ENABLE, LABELS, MOST_SOURCES, Found, read_labelled
-from passivator.drivers.compose_project import DEPENDS_LABEL
-from passivator.drivers.docker_labels import Labelled
+from passivator.drivers.compose_labels import DEPENDS_LABEL
+from passivator.drivers.labelled import Labelled
 
-PAGE = (Path(__file__).parents[2] / "docs" / "labels.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "labels.md").read_text()
 
 
-def container(own: str = "web", /, *, created: int = 1, running: bool = False, **more: str) -> Labelled:
+def container(own: str = "web", /, *, created: int = 1, running: bool = False, **more: Any) -> Labelled:  # noqa: ANN401
     """A container; `gogeta_` and `__` in the names of labels stand for the dots that Python has no names with."""
     given = {key.replace("__", ".").replace("_", "-"): value for key, value in more.items()}
     ours = {f"gogeta.{key}": value for key, value in {"enable": "true", "host": "web.test", **given}.items()}
@@ -148,7 +148,7 @@ def test_the_page_lists_each_label_and_no_other() -> None:
         ({"colour": "blue"}, "gogeta.colour: is no label of ours (docs/labels.md)"),
     ],
 )
-def test_a_wrong_label_is_told_by_its_name_and_refuses_the_whole(more: dict[str, str], message: str) -> None:
+def test_a_wrong_label_is_told_by_its_name_and_refuses_the_whole(more: dict[str, Any], message: str) -> None:
     assert message in wrong(container(**more))
 
 
