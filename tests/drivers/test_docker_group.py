@@ -51,7 +51,8 @@ def make(
     options: dict[str, Any] = {"Labels": given}
     if healthy:
         test = ["CMD-SHELL", healthy]
-        options["Healthcheck"] = {"Test": test, "Interval": SECOND // 5, "Timeout": SECOND, "Retries": 3}
+        retries = 2 if healthy == "false" else 50
+        options["Healthcheck"] = {"Test": test, "Interval": SECOND // 5, "Timeout": SECOND, "Retries": retries}
     name = f"shop-{service}-{number}"
     docker.create("bb:1", "sh", "-c", script, name=name, options=options)
     return name
