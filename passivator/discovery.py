@@ -196,5 +196,6 @@ class Labels:
     def _notice_running(self, found: Found) -> None:
         record = self._mirror.records.get(TenantName(found.tenant.name))
         if found.running and record is not None and record.desired.state is not Desired.STARTED:
-            # Nobody else may have seen it: a driver knows adopted containers only once it has had to do with them.
+            # Its worker decides what that means. Nobody else may have seen it: a driver knows adopted containers only
+            # once it has had to do with them.
             self._running(TenantName(found.tenant.name))

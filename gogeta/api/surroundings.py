@@ -1,6 +1,6 @@
-"""``/api/v1/routes``, ``/proxies``, ``/passivators``, ``/discovery``: which host leads where, who is there, what is amiss.
+"""``/api/v1/routes``, ``/proxies``, ``/passivators``, ``/discovery``: which host leads where, and who is there.
 
-The last is about labels of containers that are not in force.
+The last one tells which labels of containers are not in force.
 """
 
 from __future__ import annotations

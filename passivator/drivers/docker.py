@@ -183,6 +183,9 @@ class DockerDriver:
         seen = await self._find(tenant)
         if seen is not None:
             seen = await self._containers.settled(seen, tenant.stop_grace, lambda: self._find(tenant))
+        if seen is not None and spec.image is None:
+            await self._containers.left_alone(seen)
+            seen = await self._find(tenant)
         if seen is not None and seen["State"]["Paused"]:
             await self._containers.thaw(seen["Id"])
             return await self.inspect(tenant)

@@ -19,6 +19,10 @@ from passivator.drivers.docker_view import asks_to_stop, instance_of, refused_st
 
 _USUAL_GRACE: Final = 10.0
 """The engine's own, which `docker stop` by hand has."""
+HANDS_OFF: Final = 3.0
+"""Seconds for which what somebody stopped is left alone: Compose stops a container, removes it, and makes it anew."""
+_LATE: Final = 5.0
+"""Seconds that the engine's word of a stop may come after its answer."""
 _DYING: Final = 3.0
 """Seconds beyond a grace in which what was killed is seen to be dead."""
 
@@ -36,6 +40,10 @@ class Containers:
         self._fence = fence
         self._stops: dict[str, float] = {}
         """Containers that were asked to stop, by us or by anybody, until when at the latest (loop time)."""
+        self._by_others: dict[str, float] = {}
+        """Containers that others asked to stop, until when they are left alone (loop time)."""
+        self._by_us: dict[str, float] = {}
+        """Containers that we stopped, until when what is told of that may still come (loop time)."""
 
     def __repr__(self) -> str:
         """One line: how many are being stopped."""
@@ -74,6 +82,15 @@ class Containers:
             await self._outlive_stop(found, grace)
             found = await look()
         return found
+
+    async def left_alone(self, seen: Json) -> None:
+        """Wait until it is certain that whoever stopped it does no more with it: for those that are not ours to make.
+
+        Else what is just being made anew would be started, and could not be removed.
+        """
+        left = self._by_others.pop(seen["Id"], -math.inf) - asyncio.get_running_loop().time()
+        if left > 0 and not seen["State"]["Running"]:
+            await asyncio.sleep(min(left, HANDS_OFF))
 
     async def _outlive_stop(self, seen: Json, grace: float) -> None:
         """Wait for the end of a stop that is under way: a start meanwhile is answered at once, and has no effect."""
@@ -119,6 +136,7 @@ class Containers:
             if refused.status != 404:
                 raise StopFailedError(f"the Docker engine did not stop it: {refused}") from refused
         self._stops.pop(seen["Id"], None)
+        self._by_us = _with(self._by_us, seen["Id"], _LATE)
         now = await self._engine.inspect(seen["Id"])
         if now is not None and now["State"]["Running"]:
             raise StopFailedError(f"container {now['Name'].lstrip('/')} runs although the engine stopped it")
@@ -148,18 +166,25 @@ class Containers:
         return stop_asked(await self._engine.history(seen["Id"], seen["State"]["StartedAt"]))
 
     def _note_stop(self, container: str, seconds: float) -> None:
-        now = asyncio.get_running_loop().time()
-        self._stops = {known: until for known, until in self._stops.items() if until > now}
-        self._stops[container] = now + seconds + _DYING
+        self._stops = _with(self._stops, container, seconds + _DYING)
 
     def heard(self, event: Json) -> None:
         """The engine tells something of a container: somebody may be stopping it, or have done so."""
-        container = (event.get("Actor") or {}).get("ID", "")
+        container, now = (event.get("Actor") or {}).get("ID", ""), asyncio.get_running_loop().time()
         if asks_to_stop(event):
-            if container not in self._stops:
+            if container not in self._stops and self._by_us.get(container, -math.inf) < now:
                 self._note_stop(container, _USUAL_GRACE)
+                self._by_others = _with(self._by_others, container, math.inf)
         elif event.get("Action") in ("die", "start"):
             self._stops.pop(container, None)
+            if self._by_others.pop(container, None) is not None and event.get("Action") == "die":
+                self._by_others = _with(self._by_others, container, HANDS_OFF)
+
+
+def _with(known: dict[str, float], container: str, seconds: float) -> dict[str, float]:
+    """One more that counts for so long from now on; without those that do not any more."""
+    now = asyncio.get_running_loop().time()
+    return {**{other: until for other, until in known.items() if until > now}, container: now + seconds}
 
 
 def is_going(seen: Json) -> bool:

@@ -105,7 +105,9 @@ class Groups:
         return runtime
 
     async def _settle(self, seen: Json, grace: float) -> None:
-        await self._containers.settled(seen, grace, lambda: self._engine.inspect(seen["Id"]))
+        found = await self._containers.settled(seen, grace, lambda: self._engine.inspect(seen["Id"]))
+        if found is not None:
+            await self._containers.left_alone(found)
 
     async def _bring_up(self, project: Project, service: str, deadline: float, limit: float) -> None:
         for other, condition in project.needs.get(service, {}).items():

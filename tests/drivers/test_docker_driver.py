@@ -356,7 +356,7 @@ async def test_a_signal_that_is_no_stop_does_not_keep_a_start_for_ever(
     docker: DockerEngine, docker_driver: DockerDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("passivator.drivers.docker_container._USUAL_GRACE", 0.5)
-    monkeypatch.setattr("passivator.drivers.docker._DYING", 0.2)
+    monkeypatch.setattr("passivator.drivers.docker_container._DYING", 0.2)
     who = tenant(command=RESIST, grace=1)
     first = await docker_driver.start(who)
     docker.request("POST", "/containers/gogeta-acme/kill", params={"signal": "SIGTERM"})

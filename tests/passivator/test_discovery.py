@@ -287,16 +287,31 @@ async def test_a_declaration_by_hand_wins_whoever_was_first(stage: Stage, engine
     assert await names(stage) == ["first", "other", "web"]
 
 
-async def test_what_somebody_starts_by_hand_while_it_is_asleep_is_put_back_to_sleep(
+async def test_what_somebody_starts_by_hand_while_it_is_asleep_is_up_until_it_is_idle(
     stage: Stage, engine: Engine
 ) -> None:
+    engine.put("web", idle_timeout="20s")
+    await stage.up()
+    await asyncio.sleep(1)
+    stage.runtime.run(TenantName("web"))
+    engine.put("web", running=True, idle_timeout="20s")
+    await stage.until("web", Observed.STARTED)
+    assert (await stage.record("web")).desired.cause is Cause.START
+    await stage.until("web", Observed.STOPPED, within=40)
+    assert not stage.runtime.running("web")
+
+
+async def test_an_operators_stop_counts_more_than_a_start_by_hand(stage: Stage, engine: Engine) -> None:
     engine.put("web")
     await stage.up()
+    await asyncio.sleep(1)
+    await stage.registry.change_desired("web", Cause.STOP)
     await asyncio.sleep(1)
     stage.runtime.run(TenantName("web"))
     engine.put("web", running=True)
     await asyncio.sleep(3)
     assert not stage.runtime.running("web")
+    assert (await stage.record("web")).desired.state is Desired.STOPPED
 
 
 async def test_only_who_leads_writes_and_who_leads_next_goes_on(stage: Stage, engine: Engine) -> None:

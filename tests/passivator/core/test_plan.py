@@ -10,6 +10,7 @@ from gogeta.domain.upstreams import Endpoint
 from passivator.core.plan import (
     Action,
     AwaitReady,
+    Follow,
     Look,
     Note,
     Nothing,
@@ -325,3 +326,13 @@ def test_a_part_that_ended_is_a_crash_and_then_all_of_it_is_stopped_and_started_
 def test_what_is_left_of_it_is_stopped_when_it_should_be_asleep() -> None:
     assert decide(Desired.PASSIVATED, was(Observed.STOPPED), BROKEN) == Stop(StopCause.ASLEEP)
     assert decide(Desired.STOPPED, was(Observed.FAILED), BROKEN) == Stop(StopCause.ASLEEP)
+
+
+def test_a_start_by_hand_counts_as_a_wake_where_containers_declare_the_tenant() -> None:
+    for runtime in (up(), BROKEN):
+        assert decide(Desired.PASSIVATED, was(Observed.STOPPED), runtime, follows=True) == Follow()
+        assert isinstance(decide(Desired.PASSIVATED, was(Observed.STOPPED), runtime, follows=True, fresh=False), Wait)
+        # Not one that is only on its way to sleep, not against an operator's stop, and not where a file declares it.
+        assert isinstance(decide(Desired.PASSIVATED, was(Observed.STOPPING), runtime, follows=True), Stop)
+        assert isinstance(decide(Desired.STOPPED, was(Observed.STOPPED), runtime, follows=True), Stop)
+        assert isinstance(decide(Desired.PASSIVATED, was(Observed.STOPPED), runtime), Stop)
