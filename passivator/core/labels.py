@@ -36,6 +36,10 @@ ASKED_FOR: Final = (ENABLE, HOST)
 MOST_SOURCES: Final = 10_000
 """Most containers that are tenants by their labels; the oldest count."""
 
+_LONGEST_SOURCE: Final = 200
+"""Most characters of a source's name, for people: labels may be of any length."""
+_LONGEST_PROBLEM: Final = 180
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -123,7 +127,8 @@ class _Source:
     def __init__(self, project: str, containers: list[Labelled]) -> None:
         self.project = project
         self.containers = containers
-        self.name = f"Compose project {project}" if project else f"container {containers[0].name}"
+        name = f"Compose project {project}" if project else f"container {containers[0].name}"
+        self.name = name[:_LONGEST_SOURCE]
 
     @property
     def created(self) -> int:
@@ -272,6 +277,8 @@ def _renamed(problem: Problem, named: bool) -> Problem:  # noqa: FBT001 - a fact
             return Problem((NAME,), f"is needed, because the name it has by itself will not do: {problem.message}")
         if steps in _BY_PATH:
             return Problem((_BY_PATH[steps],), problem.message)
+    if path and path[0] == "docker":
+        return Problem((), f"its name in Docker will not do as {'.'.join(map(str, path[1:]))}: {problem.message}")
     of_section = [label.key for label in LABELS if path and label.path[:1] == (str(path[0]),)]
     return Problem((of_section[0].rpartition(".")[0],), problem.message) if of_section else Problem((), problem.message)
 
@@ -281,5 +288,9 @@ def _wrong(message: str, key: str = "") -> InvalidInputError:
 
 
 def _told(error: InvalidInputError) -> str:
-    message = "; ".join(str(problem) for problem in error.problems)
-    return message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 3] + "..."
+    """All of it within bounds: a label of any length may stand in a message, and must not hide the others."""
+    return _cut("; ".join(_cut(str(problem), _LONGEST_PROBLEM) for problem in error.problems), LONGEST_MESSAGE)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."

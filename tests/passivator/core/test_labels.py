@@ -1,6 +1,7 @@
 """Labels as declarations: each label sets its field, each wrong one is told by its own name, and nothing is guessed."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,17 @@ def test_two_labelled_services_of_one_project_are_told() -> None:
 
 def test_a_service_that_says_no_is_no_second_one() -> None:
     assert one(of_project("web", ON), of_project("api", {**ON, ENABLE: "false"})).tenant.name == "shop"
+
+
+def test_a_project_whose_name_no_compose_would_allow_is_told_and_its_name_cut() -> None:
+    made = of_project("web", ON)
+    found, refused = read_labelled(
+        [replace(made, labels={**made.labels, "com.docker.compose.project": "A" * 900})], "g"
+    )
+    assert not found
+    assert refused[0].message.startswith("gogeta.name: is needed, because the name it has by itself will not do: ")
+    assert "its name in Docker will not do as compose: " in refused[0].message
+    assert len(refused[0].source) == 200
 
 
 def test_what_compose_run_made_is_no_part_of_it() -> None:
