@@ -61,10 +61,13 @@ class DockerDriver:
 
     kind = "docker"
 
-    def __init__(self, url: str, *, reach: str = "auto") -> None:
-        """``url`` as ``docker_host``, ``reach`` as ``docker_reach`` (see the settings)."""
+    def __init__(self, url: str, *, reach: str = "auto", engine: Engine | None = None) -> None:
+        """``url`` as ``docker_host``, ``reach`` as ``docker_reach`` (see the settings).
+
+        ``engine``: another way to the engine than ``url``.
+        """
         self.fence = unfenced
-        self._engine = Engine(url)
+        self._engine = engine if engine is not None else Engine(url)
         self._networks = Networks(self._engine, reach)
         self._adopted: dict[TenantName, tuple[DockerSpec, str]] = {}
         """Adopted by declaration: how, and the id it had when it was last looked at. Only events need it."""
