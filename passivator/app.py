@@ -25,8 +25,9 @@ from gogeta.registry.opening import open_store, open_to_read
 from gogeta.registry.registry import Registry
 from gogeta.registry.store import Store
 from passivator.controller import Controller, ReadyCallback
+from passivator.core.labels import ASKED_FOR
 from passivator.drivers.base import Driver
-from passivator.drivers.choosing import open_driver
+from passivator.drivers.choosing import open_driver, open_labels
 from passivator.meters import Meters
 from passivator.reading_logs import reader_of
 from passivator.rehearsal import Rehearsal
@@ -52,6 +53,7 @@ async def run_controller(
 
     ``listeners`` are addresses of ours that no upstream may point at.
     """
+    labels = open_labels(settings, ASKED_FOR)
     ready("registry", "not read yet")
     ready("runtime", "not reached yet")
     async with (
@@ -62,6 +64,8 @@ async def run_controller(
     ):
         if tracing is not None:
             metrics.register(TracingCollector("passivator", tracing))
+        if labels is not None:
+            stack.push_async_callback(labels.close)
         post = await stack.enter_async_context(posting(settings.webhook_timeout)) if settings.webhook_urls else None
         await Controller(
             settings,
@@ -73,6 +77,7 @@ async def run_controller(
             ready=ready,
             tracing=tracing,
             post=post,
+            labels=labels,
         ).run()
 
 

@@ -31,6 +31,7 @@ from passivator.core.idle import IdlePolicy
 from passivator.core.lost import LostProxies
 from passivator.core.retry import RetryPolicy
 from passivator.core.tiers import acts_while_asleep
+from passivator.discovery import Labels
 from passivator.drivers.base import (
     NOTHING,
     Driver,
@@ -40,6 +41,7 @@ from passivator.drivers.base import (
     RuntimeUnavailableError,
     Status,
 )
+from passivator.drivers.labelled import LabelSource
 from passivator.fenced_driver import FencedDriver
 from passivator.meters import Meters
 from passivator.observer import Observer
@@ -83,16 +85,18 @@ class Controller:
         ready: ReadyCallback,
         tracing: Tracing | None = None,
         post: Post | None = None,
+        labels: LabelSource | None = None,
     ) -> None:
         """``member`` is this process's name in the registry. ``store`` is used, ``driver`` is closed at the end.
 
-        ``tracing``: where spans go, if anywhere; ``post``: what sends webhooks, where there are any.
+        ``tracing``: where spans go, if anywhere; ``post``: what sends webhooks, where there are any; ``labels``: where
+        tenants are discovered, if anywhere (used, not owned).
         """
         self._settings, self._store, self._driver = settings, store, driver
         self._process = process = member if isinstance(member, ThisProcess) else ThisProcess(member)
         self._member, self._listeners = process.name, listeners
         self._ready, self._meters = ready, meters
-        self._tracing, self._post = tracing, post
+        self._tracing, self._post, self._labels = tracing, post, labels
         self._secrets = read_secrets(settings.webhook_secret_file) if settings.webhook_urls else ()
         self._registry = Registry(store, f"passivator/{process.name}")
         self._policy = IdlePolicy()
@@ -222,8 +226,10 @@ class Controller:
             transitions = Transitions(around.owner.owns, listeners)
             unsubscribe = self._mirror.subscribe(self._changed)
             unsubscribe_transitions = self._mirror.subscribe(transitions.changed)
+            discovering = (self._discovering(self._labels, around, lead).run(),) if self._labels is not None else ()
             try:
                 await asyncio.gather(
+                    *(tasks.start(work, "labels") for work in discovering),
                     tasks.start(self._observer.run_events(), "events"),
                     tasks.start(self._observer.run_resync(), "resync"),
                     tasks.start(room.run(), "room"),
@@ -235,6 +241,21 @@ class Controller:
                 unsubscribe_transitions()
                 if lead.lost.is_set():
                     self._around = None
+
+    def _discovering(self, labels: LabelSource, around: Surroundings, lead: Lead) -> Labels:
+        assert self._candidacy is not None  # noqa: S101 - we lead
+        return Labels(
+            labels,
+            around.registry,
+            self._mirror,
+            self._meters,
+            lead,
+            led=self._candidacy.led,
+            fresh=self._fresh,
+            running=self._hinted,
+            patience=self._settings.discover_settle,
+            interval=self._settings.resync,
+        )
 
     def _owned(self) -> Iterator[TenantRecord]:
         """The tenants of ours."""

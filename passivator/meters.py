@@ -114,6 +114,19 @@ class Meters:
         )
         for result in ("delivered", "failed", "given-up", "queue-full"):
             self.webhooks.labels(result)
+        self.discovered = Counter(
+            "passivator_discovered",
+            "Declarations written after the labels of containers (--discover), by what was done: declared, changed, "
+            "withdrawn.",
+            ("change",),
+            registry=registry,
+        )
+        self.refused_labels = Gauge(
+            "passivator_refused_labels",
+            "Containers and Compose projects whose labels are not in force, by why: invalid, conflict.",
+            ("why",),
+            registry=registry,
+        )
         self.terms = Counter("passivator_terms", "Times that this process began to lead its group.", registry=registry)
         self.faults = Counter("passivator_faults", "Mistakes of our own: please report them.", registry=registry)
         self._registry = registry

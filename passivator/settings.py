@@ -103,6 +103,21 @@ class ControllerSettings(TracingSettings):
         choices=("auto", "bridge", "published"),
         section="Runtime",
     )
+    discover: bool = option(
+        False,  # noqa: FBT003 - the value of a setting
+        help="Whether containers and Compose projects become tenants by their labels (docs/labels.md). For docker.",
+        parse=parse_switch,
+        show=lambda on: "on" if on else "off",
+        metavar="SWITCH",
+        choices=ON_OFF,
+        section="Runtime",
+    )
+    discover_settle: float = duration(
+        10.0,
+        help="How long containers must be gone until the tenant that their labels declared is withdrawn: Compose "
+        "removes containers before it makes them anew.",
+        section="Runtime",
+    )
     state_dir: str = option(
         "gogeta-state",
         help="Folder for what local processes write; made when missing.",

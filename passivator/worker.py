@@ -8,12 +8,14 @@ pause.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import random
 from dataclasses import replace
 from typing import Final, assert_never
 
+from gogeta.domain.errors import TransitionRefusedError, UnknownTenantError
 from gogeta.domain.lifecycle import Cause, Desired, Event, Observed
 from gogeta.domain.quantities import format_size
 from gogeta.domain.state import ObservedState, Phase, Reason, ReasonCode, TenantRecord
@@ -50,6 +52,8 @@ _NOT_THERE: Final = frozenset({Status.ABSENT, Status.EXITED})
 _REFUSED_PAUSE: Final = 10.0
 """Longest wait until a start is asked for again that was refused a place in the queue."""
 _ROOM_LOOK: Final = 0.05
+_FOLLOWED: Final = 0.5
+"""Seconds in which our own wish comes back to us, before we look again."""
 _OPERATORS: Final = frozenset({Cause.START, Cause.WAKE})
 
 
@@ -179,6 +183,8 @@ class Worker:
         action = plan(self._view(record, runtime), monotonic())
         if record is None:
             return await self._remove() if isinstance(action, act.Remove) else act.STALE_PAUSE
+        if isinstance(action, act.Follow):
+            return await self._follow(record)
         return await self._perform(record, runtime, action)
 
     async def _perform(self, record: TenantRecord, runtime: Runtime | None, action: act.Action) -> float:
@@ -208,8 +214,8 @@ class Worker:
             case act.Nothing():
                 self._keep_up(record)
                 pause = await self.slumber.consider(record, self.observed)
-            case act.Remove():
-                raise AssertionError("a declared tenant is never removed")
+            case act.Remove() | act.Follow():
+                raise AssertionError("this has no part in what is done with the runtime")
             case _:
                 assert_never(action)
         return pause
@@ -227,6 +233,7 @@ class Worker:
             stop_retry_at=self._stop_retry.not_before,
             failure=self._failure,
             attempt=self._attempt,
+            follows=record is not None and record.tenant.discovered,
         )
 
     def _notice(self, record: TenantRecord) -> None:
@@ -429,6 +436,14 @@ class Worker:
     def _leave_queue(self) -> None:
         self._queued_since = None
         self._around.queue.leave(self.name)
+
+    async def _follow(self, record: TenantRecord) -> float:
+        """Whoever started its containers wants it to run: as `gogeta start`, it sleeps when nobody uses it."""
+        # An operator's stop, or a removal, that came meanwhile counts more.
+        with contextlib.suppress(TransitionRefusedError, UnknownTenantError):
+            await self._around.registry.change_desired(self.name, Cause.START, known=record)
+            logger.info("tenant %s was started by hand", self.name)
+        return _FOLLOWED
 
     # ------------------------------------------------------------------------------------------ down
 

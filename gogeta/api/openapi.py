@@ -17,6 +17,7 @@ from gogeta.api.listing import RUNS
 from gogeta.api.operation import Operation
 from gogeta.api.problems import MEDIA_TYPE, Code
 from gogeta.api.representations import STATES
+from gogeta.domain.discovery import Refused
 from gogeta.domain.lifecycle import Cause, Desired, Meeting, Observed
 from gogeta.domain.state import ReasonCode
 from gogeta.domain.tenant import Tenant
@@ -217,6 +218,8 @@ def _schemas() -> dict[str, Any]:
         "Routes": _page("Route"),
         "Member": _object(id=text, since=time, listeners=texts, driver=maybe, group=maybe, role=maybe),
         "Members": _object(items={"type": "array", "items": {"$ref": SCHEMAS + "Member"}}, total=count),
+        "Refusal": _object(source=text, why={"enum": [each.value for each in Refused]}, message=text, tenants=texts),
+        "Refusals": _object(items={"type": "array", "items": {"$ref": SCHEMAS + "Refusal"}}, total=count),
         "Asked": _object(
             name=text,
             action=text,

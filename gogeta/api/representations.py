@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from gogeta.domain.discovery import Refusal
 from gogeta.domain.lifecycle import Desired, Observed
 from gogeta.domain.state import DesiredState, Member, ObservedState, TenantRecord
 from gogeta.domain.tenant import tenant_to_data
@@ -84,6 +85,16 @@ def member_data(member: Member) -> dict[str, Any]:
         "driver": member.driver or None,
         "group": member.group or None,
         "role": member.role or None,
+    }
+
+
+def refusal_data(refusal: Refusal) -> dict[str, Any]:
+    """Labels of containers that are not in force."""
+    return {
+        "source": refusal.source,
+        "why": refusal.why.value,
+        "message": refusal.message,
+        "tenants": list(refusal.names),
     }
 
 

@@ -85,6 +85,11 @@ def operations(
             "The passivators that are alive, and who leads.",
             {"responses": {"200": answer("Members", "The passivators.")}},
         ),
+        Operation(
+            "GET", ROOT + "/discovery", Role.READ, surroundings.discovery,
+            "Labels of containers that are not in force, and why.",
+            {"responses": {"200": answer("Refusals", "What `passivator --discover` could not take.")}},
+        ),
         *_event_streams(events),
         *more,
     ]  # fmt: skip

@@ -1,4 +1,7 @@
-"""``/api/v1/routes``, ``/proxies`` and ``/passivators``: which host leads where, and who is there."""
+"""``/api/v1/routes``, ``/proxies``, ``/passivators``, ``/discovery``: which host leads where, and who is there.
+
+The last one tells which labels of containers are not in force.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ from aiohttp import web
 
 from gogeta.api.listing import PAGING, page_of, read_query
 from gogeta.api.problems import NO_STORE, ApiError, Code
-from gogeta.api.representations import member_data, state_of
+from gogeta.api.representations import member_data, refusal_data, state_of
 from gogeta.api.requests import no_query
 from gogeta.api.tenants import Tenants
 from gogeta.domain.errors import InvalidInputError
 from gogeta.domain.state import TenantRecord
+from gogeta.registry.discovering import discoveries
 from gogeta.registry.registry import Registry
+from gogeta.registry.store import RegistryRefusedError
 
 
 class Surroundings:
@@ -55,6 +60,16 @@ class Surroundings:
     async def passivators(self, request: web.Request) -> web.Response:
         """The passivators that are alive; ``role`` says who leads its group."""
         return await self._members(request, "passivator")
+
+    async def discovery(self, request: web.Request) -> web.Response:
+        """Labels of containers that are not in force; none where nobody discovers, or we may not read of it."""
+        no_query(request)
+        try:
+            found = await discoveries(self._registry.store)
+        except RegistryRefusedError:
+            found = ()
+        items = [refusal_data(refusal) for discovery in found for refusal in discovery.refusals]
+        return _json({"items": items, "total": len(items) + sum(discovery.more for discovery in found)})
 
     async def _members(self, request: web.Request, kind: str) -> web.Response:
         no_query(request)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from aiohttp import web
@@ -190,7 +191,8 @@ class Tenants:
                 # Raises, with the nearest name.
                 await self._registry.record(name)
             expected = require_match(request, record, required=True)
-            tenant = _read(make(record), name)
+            # Whoever changes it by hand declares it: from now on it is not the labels' any more.
+            tenant = replace(_read(make(record), name), discovered=False)
             await self._check_upstreams(tenant)
             found = record.revision if record is not None else 0
             try:

@@ -17,7 +17,7 @@ from gogeta.kit.options import declared
 from gogeta.registry.registry import Registry
 from gogeta.settings import ServeSettings
 
-_COLOURS = {"created": "green", "changed": "yellow", "unchanged": None}
+_COLOURS = {"created": "green", "changed": "yellow", "unchanged": None, "withdrawn": "yellow"}
 
 
 @click.command(cls=SettingsCommand)
@@ -36,7 +36,8 @@ def apply(settings: Settings, file: str, output: str, *, dry_run: bool) -> None:
     The file is checked whole, and against the registry: hosts that another
     tenant has, and upstreams that point at our own listeners, the registry or
     the container runtime, are refused. When anything is wrong, everything
-    wrong is listed with its line, and nothing is applied.
+    wrong is listed with its line, and nothing is applied. Tenants that were
+    discovered by the labels of containers give way to those of the file.
 
     \b
     Examples:

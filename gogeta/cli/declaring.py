@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from gogeta.domain.claims import claimed_by_others, giving_way
 from gogeta.domain.errors import HostConflictError, InvalidInputError, Problem
 from gogeta.domain.state import TenantRecord
 from gogeta.domain.tenant import Tenant, TenantName, tenant_to_data
@@ -13,7 +14,7 @@ from gogeta.domain.upstreams import Endpoint, Forbidden
 from gogeta.registry.forbidding import forbidden_upstreams
 from gogeta.registry.registry import Registry
 
-Result = Literal["created", "changed", "unchanged"]
+Result = Literal["created", "changed", "unchanged", "withdrawn"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,7 @@ async def check(file: Declared, registry: Registry, listeners: Iterable[Endpoint
 
 def conflicts(tenants: Sequence[Tenant], records: Mapping[TenantName, TenantRecord]) -> list[Problem]:
     """Hosts of ``tenants`` that another tenant of the registry has, which the file does not declare anew."""
-    named = {tenant.name for tenant in tenants}
-    claimed = {
-        host: record.name for record in records.values() if record.name not in named for host in record.tenant.hosts
-    }
+    claimed = claimed_by_others(records.values(), tenants)
     return [
         Problem(("tenants", index, "hosts", place), HostConflictError(host, claimed[host], tenant.name).message)
         for index, tenant in enumerate(tenants)
@@ -77,8 +75,9 @@ def refused_upstreams(tenants: Sequence[Tenant], forbidden: Forbidden) -> list[P
 
 
 def differences(tenants: Sequence[Tenant], records: Mapping[TenantName, TenantRecord]) -> list[Difference]:
-    """What applying ``tenants`` changes, in their order."""
-    return [_difference(tenant, records.get(tenant.name)) for tenant in tenants]
+    """What applying ``tenants`` changes, in their order; last those discovered by labels that give way to them."""
+    gone = (Difference(name, "withdrawn") for name in giving_way(records.values(), tenants))
+    return [*(_difference(tenant, records.get(tenant.name)) for tenant in tenants), *gone]
 
 
 def _difference(tenant: Tenant, before: TenantRecord | None) -> Difference:

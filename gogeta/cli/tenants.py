@@ -18,8 +18,10 @@ from gogeta.kit.command import Settings, SettingsCommand
 from gogeta.kit.exits import CommandError
 from gogeta.registry import keys
 from gogeta.registry.codec import decode
+from gogeta.registry.discovering import discoveries
 from gogeta.registry.records import Records
 from gogeta.registry.registry import Registry
+from gogeta.registry.store import RegistryRefusedError
 
 
 @click.command(cls=SettingsCommand)
@@ -40,7 +42,8 @@ def tenants(settings: Settings, name: str | None, states: tuple[str, ...], outpu
     Changes nothing. STATE is what a tenant is; where nothing runs, it is what
     the tenant is meant to be: passivated (its next request wakes it) or
     stopped (only `gogeta start` or `gogeta sleep` ends that). Values in the
-    registry that cannot be read are named on stderr.
+    registry that cannot be read are named on stderr, and so are labels of
+    containers that are wrong or in conflict (`passivator --discover`).
 
     \b
     Examples:
@@ -63,6 +66,7 @@ async def _show(registry: Registry, name: str, output: str) -> None:
             hint="`gogeta apply` with its declaration replaces it",
         )
     _warn(records, only=f"/{name}")
+    await _warn_of_labels(registry, name)
     record = await registry.record(name)
     if output == "json":
         showing.print_json(showing.to_data(record, access))
@@ -73,6 +77,7 @@ async def _show(registry: Registry, name: str, output: str) -> None:
 async def _list(registry: Registry, states: tuple[str, ...], output: str) -> None:
     records, accesses = await asyncio.gather(registry.load(), _accesses(registry))
     _warn(records)
+    await _warn_of_labels(registry)
     found = [record for _, record in sorted(records.by_name.items()) if not states or state_of(record) in states]
     if output == "json":
         showing.print_json({"tenants": [showing.to_data(record, accesses.get(record.name)) for record in found]})
@@ -101,3 +106,17 @@ def _warn(records: Records, only: str = "") -> None:
         if not key.endswith(only):
             continue
         warn(f"{key} cannot be read and is passed over: {problem}")
+
+
+async def _warn_of_labels(registry: Registry, name: str = "") -> None:
+    """Labels of containers that are not in force: all, or those that concern one tenant."""
+    try:
+        found = await discoveries(registry.store)
+    except RegistryRefusedError:
+        return  # where nobody discovers, nobody need be allowed to read of it
+    for discovery in found:
+        for refusal in discovery.refusals:
+            if not name or name in refusal.names:
+                warn(str(refusal))
+        if discovery.more and not name:
+            warn(f"and the labels of {discovery.more} more")

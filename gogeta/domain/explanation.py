@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from gogeta.domain.discovery import Refusal
 from gogeta.domain.lifecycle import Cause, Desired, Observed
 from gogeta.domain.quantities import format_duration
 from gogeta.domain.state import DesiredState, LastAccess, Member, Phase, TenantRecord
@@ -48,6 +49,8 @@ class Facts:
     """The live processes; None when that could not be read."""
     keepers: tuple[Keeper, ...] = ()
     """What keeps it awake besides use."""
+    refusals: tuple[Refusal, ...] = ()
+    """Labels of containers that concern it and are not in force."""
     unknown: tuple[str, ...] = ()
     """What could not be read, in sentences."""
 
@@ -86,7 +89,7 @@ def explain(facts: Facts, clock: Clock) -> Explanation:
         sentence=sentence,
         because=because if state == "awake" else (),
         would_sleep_at=_would_sleep_at(facts) if state == "awake" else None,
-        warnings=(*_warnings(facts), *facts.unknown),
+        warnings=(*_warnings(facts), *map(str, facts.refusals), *facts.unknown),
         policy=tuple(_policy(record.tenant)),
         wakes=wakes_of(timeline.events),
         timeline=timeline,
@@ -288,6 +291,7 @@ def _policy(tenant: Tenant) -> list[str]:
         return ["routed only: not started, not stopped, not watched"]
     ready, wake = tenant.ready, tenant.wake
     lines = [
+        *(["declared by the labels of its containers, and withdrawn with them"] if tenant.discovered else ()),
         *_sleeping(tenant),
         (f"ready when {ready.path} answers 2xx or 3xx" if ready.path else "ready when its port accepts a connection")
         + f", within {format_duration(ready.timeout)} of its start",

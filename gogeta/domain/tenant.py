@@ -99,6 +99,9 @@ Environment = dict[Annotated[str, AfterValidator(_variable)], Annotated[Word, Be
 DockerName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$", max_length=255)]
 """Names of containers and networks: they become parts of paths of Docker's API."""
 ImageName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_./:@-]*$", max_length=512)]
+ProjectName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=128)]
+"""Names of Compose projects."""
+ServiceName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]+$", max_length=128)]
 GroupName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")]
 """Names of groups of passivators: they become parts of keys."""
 UpstreamUrl = Annotated[Upstream, BeforeValidator(_upstream), PlainSerializer(upstream_url)]
@@ -107,7 +110,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DockerSpec:
-    """How to run a tenant in Docker: a container made from ``image``, or an existing one that is adopted."""
+    """How to run a tenant in Docker: a container made from ``image``, or existing ones that are adopted."""
 
     __pydantic_config__ = _STRICT
 
@@ -117,6 +120,10 @@ class DockerSpec:
     """Adopt the container of this name instead of making one; it is never created or removed by us."""
     label: str | None = None
     """Adopt the one container with this label (``key`` or ``key=value``)."""
+    compose: ProjectName | None = None
+    """Adopt all containers of this Compose project as one tenant, started in the order of its ``depends_on``."""
+    service: ServiceName | None = None
+    """With ``compose``: the service whose containers answer."""
     command: Words | None = None
     """Words that replace the image's command."""
     entrypoint: Words | None = None
@@ -236,6 +243,9 @@ class Tenant:
     limits: Limits = field(default_factory=Limits)
     group: GroupName | None = None
     """The group of passivators that runs it, where several with the same driver share a registry (``--group``)."""
+    discovered: bool = False
+    """Whether passivator declared it from the labels of containers: its ``group`` changes it with them and removes it
+    when they are gone. A declaration by hand is without it."""
     keep_alive: bool = True
     """Whether connections to the application serve several requests. False is for an application that must not see two
     visitors on one connection; it costs a connection a request."""
@@ -250,10 +260,7 @@ class Tenant:
             twice = next(host for host in self.hosts if self.hosts.count(host) > 1)
             raise ValueError(f"host {twice!r} is listed twice")
         if self.docker is not None:
-            named = [name for name in ("image", "container", "label") if getattr(self.docker, name)]
-            if len(named) != 1:
-                found = " and ".join(named) if named else "none"
-                raise ValueError(f"docker: expected exactly one of image, container and label, found {found}")
+            _check_way(self.docker)
         check_depths(self.sleep, self.idle_timeout)
 
     def _ways(self) -> tuple[tuple[str, bool], ...]:
@@ -279,6 +286,18 @@ class Tenant:
     def routed_only(self) -> bool:
         """Whether somebody else runs it: no desired state, no observed state, never asleep."""
         return bool(self.upstreams)
+
+
+def _check_way(spec: DockerSpec) -> None:
+    """The rules that span the fields of a Docker declaration. Raises ValueError."""
+    named = [name for name in ("image", "container", "label", "compose") if getattr(spec, name)]
+    if len(named) != 1:
+        found = " and ".join(named) if named else "none"
+        raise ValueError(f"docker: expected exactly one of image, container, label and compose, found {found}")
+    if spec.compose is not None and spec.service is None:
+        raise ValueError("docker: compose needs `service`, the one of its services that answers")
+    if spec.service is not None and spec.compose is None:
+        raise ValueError("docker: service goes with compose, and there is none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,6 +330,8 @@ def read_tenants(data: object, *, what: str) -> tuple[Tenant, ...]:
     names: dict[str, int] = {}
     claims: dict[str, str] = {}
     for index, tenant in tenants:
+        if tenant.discovered:
+            found.append(Problem(("tenants", index, "discovered"), "is passivator's own mark: leave it out"))
         if tenant.name in names:
             found.append(
                 Problem(

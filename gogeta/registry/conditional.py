@@ -6,7 +6,10 @@ key as all changes of declarations are.
 
 from __future__ import annotations
 
-from gogeta.domain.errors import GogetaError, InvalidInputError, Problem
+from typing import Final
+
+from gogeta.domain.claims import claimed_by_others, giving_way
+from gogeta.domain.errors import GogetaError, HostConflictError, InvalidInputError, Problem
 from gogeta.domain.lifecycle import Desired
 from gogeta.domain.state import DesiredState
 from gogeta.domain.tenant import Tenant, find_conflict
@@ -15,6 +18,9 @@ from gogeta.registry import keys
 from gogeta.registry.codec import MAX_VALUE_BYTES, encode
 from gogeta.registry.declarations import ATTEMPTS, Declarations, all_of, load
 from gogeta.registry.store import Delete, Entry, Guard, Put, RegistryError, RegistryUnavailableError
+
+_MOST_GIVING_WAY: Final = 16
+"""Most tenants discovered by labels that give way to one declaration: all of it is one commit."""
 
 
 class DeclarationChangedError(GogetaError):
@@ -47,18 +53,17 @@ async def declare(declarations: Declarations, tenant: Tenant, expected: int) -> 
         if found != expected:
             raise DeclarationChangedError(tenant.name, found)
         records = (await load(store)).by_name
-        claimed = {
-            host: record.name
-            for record in records.values()
-            if record.name != tenant.name
-            for host in record.tenant.hosts
-        }
+        claimed = claimed_by_others(records.values(), (tenant,))
         if (conflict := find_conflict(claimed, (tenant,))) is not None:
             raise conflict
         operations: list[Put | Delete] = [
             Put(keys.tenant_key(tenant.name), value),
             Put(keys.GENERATION, declarations.by.encode()),
         ]
+        way = giving_way(records.values(), (tenant,))
+        if len(way) > _MOST_GIVING_WAY:
+            raise HostConflictError(host=tenant.hosts[0], holder=way[0], claimant=tenant.name)
+        operations.extend(removal for name in way for removal in all_of(name))
         if not found and not tenant.routed_only:
             asleep = DesiredState(state=Desired.PASSIVATED, by=declarations.by, since=wall_ms())
             operations.append(Put(keys.desired_key(tenant.name), encode(asleep)))

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
+from gogeta.domain.claims import claimed_by_others, giving_way
 from gogeta.domain.errors import UnknownTenantError
-from gogeta.domain.lifecycle import Desired
+from gogeta.domain.lifecycle import Cause, Desired
 from gogeta.domain.state import DesiredState, Judgement, LastAccess, TenantRecord
 from gogeta.domain.tenant import Tenant, TenantName, find_conflict
 from gogeta.kit.clock import wall_ms
@@ -54,10 +55,16 @@ class Beginning:
 
     desired: Desired = Desired.PASSIVATED
     last_access: LastAccess | None = None
+    cause: Cause | None = None
+    """Why it is to be so, where somebody asked for it."""
 
 
 NEW: Final = Beginning()
 """What every other tenant begins with: asleep, and never used."""
+
+
+RUNNING: Final = Beginning(Desired.STARTED, cause=Cause.START)
+"""What a tenant begins with that is found running."""
 
 
 async def load(store: Store) -> Records:
@@ -86,7 +93,8 @@ class Declarations:
 
         All conflicts are found before anything is written: HostConflictError names the host and both tenants, and then
         nothing has changed. New tenants begin passivated, or as ``beginnings`` has it by name: written with the
-        declaration, and never to a tenant that exists.
+        declaration, and never to a tenant that exists. Tenants that were discovered by labels and have one of the
+        hosts give way: they are removed.
         """
         beginnings = beginnings or {}
         first: dict[TenantName, TenantRecord] | None = None
@@ -95,19 +103,19 @@ class Declarations:
             before = (await load(self.store)).by_name
             # What is reported is the difference from what was there when we came.
             first = before if first is None else first
-            named = {tenant.name for tenant in tenants}
-            claimed = {
-                host: record.name
-                for record in before.values()
-                if record.name not in named
-                for host in record.tenant.hosts
-            }
+            claimed = claimed_by_others(before.values(), tenants)
             if (conflict := find_conflict(claimed, tenants)) is not None:
                 raise conflict
             created = [tenant for tenant in tenants if tenant.name not in before]
             changed = [tenant for tenant in tenants if tenant.name in before and before[tenant.name].tenant != tenant]
             try:
-                written = await self._write(created, changed, generation.revision if generation else 0, beginnings)
+                written = await self.write(
+                    created,
+                    changed,
+                    generation.revision if generation else 0,
+                    removed=giving_way(before.values(), tenants),
+                    beginnings=beginnings,
+                )
             except RegistryUnavailableError as error:
                 if not error.unknown:
                     raise
@@ -129,14 +137,22 @@ class Declarations:
                 )
         raise RegistryError("others kept changing tenants at the same time", hint="try again in a moment")
 
-    async def _write(
+    async def write(
         self,
         created: Iterable[Tenant],
         changed: Iterable[Tenant],
         generation: int,
+        *,
+        removed: Iterable[str] = (),
         beginnings: Mapping[str, Beginning],
     ) -> bool:
+        """Write and remove declarations if ``generation`` is still the revision of that key; else False.
+
+        Several commits where one would be too large: then some may have happened. For those who have just found out
+        what is new and what is not; ``beginnings`` as in ``apply``.
+        """
         groups: list[list[Put | Delete]] = [[Put(keys.tenant_key(tenant.name), encode(tenant))] for tenant in changed]
+        groups.extend(all_of(name) for name in removed)
         now = wall_ms()
         for tenant in created:
             begin = beginnings.get(tenant.name, NEW)
@@ -144,7 +160,7 @@ class Declarations:
             if not tenant.routed_only:
                 # One that runs already is in its first wake, as if it had been asked for.
                 wakes = int(begin.desired is Desired.STARTED)
-                desired = DesiredState(state=begin.desired, by=self.by, since=now, wakes=wakes)
+                desired = DesiredState(state=begin.desired, cause=begin.cause, by=self.by, since=now, wakes=wakes)
                 group.append(Put(keys.desired_key(tenant.name), encode(desired)))
             if begin.last_access is not None:
                 group.append(Put(keys.access_key(tenant.name), encode(begin.last_access)))

@@ -10,12 +10,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from gogeta.domain.discovery import Refusal
 from gogeta.domain.explanation import Facts, Keeper, explain, explanation_data, timeline_data
 from gogeta.domain.hours import span_at, zone_of
 from gogeta.domain.state import LastAccess, TenantRecord
 from gogeta.domain.timeline import EMPTY, Timeline
 from gogeta.domain.wakefulness import Keeps, Vetoes
 from gogeta.kit.clock import rfc3339, utc_time, wall_ms
+from gogeta.registry.discovering import discoveries
 from gogeta.registry.opening import open_store
 from gogeta.registry.registry import Registry
 from gogeta.registry.store import RegistryError
@@ -44,6 +46,7 @@ async def facts_of(registry: Registry, name: str) -> Facts:
         maybe("which processes are alive", registry.members()),
         maybe("what else keeps it awake", registry.vetoes(name)),
     )
+    refusals = await _refusals(registry, name)
     last: LastAccess | None = access[0] if access is not None else None
     known: Timeline = timeline[0] if timeline is not None else EMPTY
     now = wall_ms()
@@ -55,8 +58,18 @@ async def facts_of(registry: Registry, name: str) -> Facts:
         report=report,
         members=members,
         keepers=tuple(_keepers(record, vetoes, now)),
+        refusals=refusals,
         unknown=tuple(unknown),
     )
+
+
+async def _refusals(registry: Registry, name: str) -> tuple[Refusal, ...]:
+    """Labels that concern it and are not in force. Where nobody discovers, nobody need be allowed to read of it."""
+    try:
+        found = await discoveries(registry.store)
+    except RegistryError:
+        return ()
+    return tuple(refusal for discovery in found for refusal in discovery.refusals if name in refusal.names)
 
 
 def _keepers(record: TenantRecord, vetoes: Vetoes | None, now: int) -> Iterator[Keeper]:

@@ -30,6 +30,8 @@ VETOES: Final = ROOT + "vetoes/"
 """Why passivator keeps a tenant awake whose idle timeout is over; for whoever explains it."""
 WEBHOOKS: Final = ROOT + "webhooks/"
 """For each group of passivators, up to where webhooks have been told; written and read by the one that leads."""
+DISCOVERY: Final = ROOT + "discovery/"
+"""For each group of passivators that discovers tenants by labels: labels that are not in force, and why; for people."""
 TOKENS: Final = ROOT + "tokens/"
 """Tokens of the admin API: their roles, and the hashes of their secrets."""
 GENERATION: Final = ROOT + "generation"
@@ -79,6 +81,11 @@ def wake_key(name: str) -> str:
 def webhook_key(group: str) -> str:
     """The key of how far a group has told its webhooks."""
     return WEBHOOKS + group
+
+
+def discovery_key(group: str) -> str:
+    """The key of what a group could not take from labels."""
+    return DISCOVERY + group
 
 
 def member_key(kind: str, member: str) -> str:

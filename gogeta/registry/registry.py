@@ -3,7 +3,8 @@
 Every write to the registry goes through here, so this file is the list of all writers:
 
 - declarations: operators (``apply``, ``remove``) and passivator (``destroy``), guarded by the generation key
-  (``declarations.py``, and ``conditional.py`` over the revision that was seen);
+  (``declarations.py``, and ``conditional.py`` over the revision that was seen); those that follow labels by the
+  passivator that leads, under ``--discover`` (``discovering.py``), and with them what it could not take from labels;
 - desired state: ``change_desired`` (wakers, operators) and ``passivate`` (the idle policy), by compare-and-set;
 - observed state: ``observe`` and ``forget``, by passivator alone;
 - last access: ``record_accesses``, by proxies alone (and ``apply``, with the declaration of a tenant that is new here);

@@ -78,6 +78,11 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
+class Follow:
+    """Somebody started it by hand, and it is one whose containers are others' to start: have it be started."""
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Something happened that only has to be recorded."""
 
@@ -102,7 +107,7 @@ class Nothing:
     """All is as it should be."""
 
 
-Action = Look | Start | AwaitReady | Stop | Pause | Resume | Resumed | Note | Remove | Wait | Nothing
+Action = Look | Start | AwaitReady | Stop | Pause | Resume | Resumed | Follow | Note | Remove | Wait | Nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +130,8 @@ class View:
     stop_retry_at: float = 0.0
     failure: Reason | None = None
     """Why the last start failed, while that still holds other starts back."""
+    follows: bool = False
+    """Whether a start by hand while it is asleep counts as a wake, because its containers declare it."""
     attempt: str = ""
     """The instance that this process started last and that was not ready yet."""
 
@@ -151,6 +158,8 @@ def _towards_started(view: View, now: float) -> Action:
             if state is Observed.STARTED or (lost_in_start and view.runtime.instance in ("", view.attempt)):
                 return Note(Event.CRASHED, end_reason(view.runtime))
             return _start(view, now)
+        case Status.BROKEN:
+            return _broken(view, view.runtime, now)
         case Status.PAUSED if state is Observed.PAUSED and _same(view):
             return Resume() if view.fresh else Wait(now + STALE_PAUSE)
         case Status.STOPPING | Status.PAUSED:
@@ -170,6 +179,17 @@ def _running(view: View, runtime: Runtime, now: float) -> Action:
     if observed.state is Observed.FAILED and same and never_served:
         return Stop(StopCause.FAILED_START) if now >= view.stop_retry_at else Wait(view.stop_retry_at)
     return AwaitReady(runtime.instance, Event.LAPSED)
+
+
+def _broken(view: View, runtime: Runtime, now: float) -> Action:
+    """A part of it has ended: known as a crash, then all of it is stopped and started anew, in order."""
+    state = view.observed.state
+    lost_in_start = state is Observed.STARTING and view.attempt and view.attempt == view.observed.instance
+    if state is Observed.STARTED or (lost_in_start and runtime.instance == view.attempt):
+        return Note(Event.CRASHED, end_reason(runtime))
+    if state is Observed.FAILED:
+        return Stop(StopCause.FAILED_START) if now >= view.stop_retry_at else Wait(view.stop_retry_at)
+    return _start(view, now)
 
 
 def _same(view: View) -> bool:
@@ -193,16 +213,24 @@ def _towards_asleep(view: View, now: float) -> Action:
     match view.runtime.status:
         case Status.ABSENT | Status.EXITED:
             return Nothing() if view.observed.state is Observed.STOPPED else Note(Event.EXITED)
+        case Status.RUNNING | Status.BROKEN if _started_by_hand(view):
+            return Follow() if view.fresh else Wait(now + STALE_PAUSE)
         case Status.PAUSED if _may_be_paused(view):
             return Nothing() if view.observed.state is Observed.PAUSED else Note(Event.PAUSED)
         case Status.RUNNING if _may_be_paused(view):
             settled = view.observed.state is not Observed.STARTED or now >= view.settled_at
             return Pause() if settled else Wait(view.settled_at)
-        case Status.RUNNING | Status.STOPPING | Status.PAUSED:
+        case Status.RUNNING | Status.STOPPING | Status.PAUSED | Status.BROKEN:
             until = view.stop_retry_at
             if view.observed.state is Observed.STARTED:
                 until = max(until, view.settled_at)
             return Wait(until) if now < until else Stop(StopCause.ASLEEP)
+
+
+def _started_by_hand(view: View) -> bool:
+    """Whether it runs although it had been seen to rest, and whoever did that may: not after an operator's stop."""
+    rested = view.observed.state is Observed.STOPPED
+    return view.follows and rested and view.desired is Desired.PASSIVATED
 
 
 def _may_be_paused(view: View) -> bool:

@@ -81,6 +81,8 @@ class Status(StrEnum):
     STOPPING = "stopping"
     """It is being stopped right now, by us or by anybody."""
     PAUSED = "paused"
+    BROKEN = "broken"
+    """Of several containers: some run, and one without which it does not answer has ended."""
 
 
 class Health(StrEnum):
@@ -103,7 +105,7 @@ class Runtime:
     """Where it may be reached, when it runs."""
     health: Health = Health.NONE
     exit_code: int | None = None
-    """Of the last start, when it does not run; negative for a signal where the runtime tells."""
+    """Of the last start, when it (or a part of it) does not run; negative for a signal where the runtime tells."""
     out_of_memory: bool = False
     message: str = ""
     """The runtime's own words about the last start, if any, or the last lines the process wrote; for operators."""
@@ -114,7 +116,7 @@ class Runtime:
 
         Whether an end with exit code 0 is a failure is for those to say who know whether it should run.
         """
-        if self.status is Status.EXITED and self.instance:
+        if self.status in (Status.EXITED, Status.BROKEN) and self.instance:
             return self._why_it_ended()
         if self.health is Health.UNHEALTHY:
             return Reason(ReasonCode.UNHEALTHY, self.message or "the runtime's health check fails")

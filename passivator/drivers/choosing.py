@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from gogeta.domain.errors import InvalidInputError, Problem
 from passivator.drivers.base import Driver
 from passivator.drivers.docker import DockerDriver
+from passivator.drivers.docker_labels import EngineLabels
+from passivator.drivers.labelled import LabelSource
 from passivator.drivers.process import ProcessDriver
 from passivator.settings import ControllerSettings
 
@@ -22,6 +24,18 @@ def open_driver(settings: ControllerSettings) -> Driver:
     if settings.driver == "process":
         return ProcessDriver(Path(settings.state_dir))
     raise _invalid("driver", f"expected docker or process, not {settings.driver!r}")
+
+
+def open_labels(settings: ControllerSettings, keys: tuple[str, ...]) -> LabelSource | None:
+    """Where tenants are discovered, among containers with any label of ``keys``; None where none are.
+
+    Raises InvalidInputError where the settings contradict each other.
+    """
+    if not settings.discover:
+        return None
+    if settings.driver != "docker":
+        raise _invalid("discover", f"labels are Docker's, and the driver is {settings.driver}: `--driver docker`")
+    return EngineLabels(_docker_url(settings.docker_host), keys)
 
 
 def _docker_url(url: str) -> str:

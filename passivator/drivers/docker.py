@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import math
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
@@ -30,7 +29,10 @@ from passivator.drivers.base import (
     StopFailedError,
     unfenced,
 )
+from passivator.drivers.compose_labels import PROJECT_LABEL
+from passivator.drivers.docker_container import Containers
 from passivator.drivers.docker_engine import Engine, Refused
+from passivator.drivers.docker_group import Groups
 from passivator.drivers.docker_networks import Networks
 from passivator.drivers.docker_spec import (
     SPEC_LABEL,
@@ -40,28 +42,15 @@ from passivator.drivers.docker_spec import (
     object_name,
     stop_seconds,
 )
-from passivator.drivers.docker_view import (
-    asks_to_stop,
-    instance_of,
-    refused_create,
-    refused_start,
-    stop_asked,
-    tenant_of,
-    view,
-)
+from passivator.drivers.docker_view import instance_of, refused_create, tenant_of, unexpected_end, view
 from passivator.drivers.output import Lines
 
 _PARALLEL: Final = 8
 """Most inspections at a time while everything is listed."""
 _MAX_LINES: Final = 10_000
 _SHOWN_LINES: Final = 10
-_STOPPED_BY_US: Final = frozenset({0, 137, 143})
-_USUAL_GRACE: Final = 10.0
-"""The engine's own, which `docker stop` by hand has."""
 _SHARE_OF_MEMORY: Final = 0.8
 """Part of the engine's memory that tenants may have: the host needs some too."""
-_DYING: Final = 3.0
-"""Seconds beyond a grace in which what was killed is seen to be dead."""
 
 logger = logging.getLogger(__name__)
 
@@ -73,19 +62,26 @@ class DockerDriver:
 
     kind = "docker"
 
-    def __init__(self, url: str, *, reach: str = "auto") -> None:
-        """``url`` as ``docker_host``, ``reach`` as ``docker_reach`` (see the settings)."""
+    def __init__(self, url: str, *, reach: str = "auto", engine: Engine | None = None) -> None:
+        """``url`` as ``docker_host``, ``reach`` as ``docker_reach`` (see the settings).
+
+        ``engine``: another way to the engine than ``url``.
+        """
         self.fence = unfenced
-        self._engine = Engine(url)
+        self._engine = engine if engine is not None else Engine(url)
         self._networks = Networks(self._engine, reach)
         self._adopted: dict[TenantName, tuple[DockerSpec, str]] = {}
         """Adopted by declaration: how, and the id it had when it was last looked at. Only events need it."""
-        self._stops: dict[str, float] = {}
-        """Containers that were asked to stop, by us or by anybody, until when at the latest (loop time)."""
+        self._containers = Containers(self._engine, self._ask_fence)
+        self._groups = Groups(self._engine, self._containers)
 
     def __repr__(self) -> str:
         """One line: which engine."""
         return f"<DockerDriver {self._engine.url}>"
+
+    def _ask_fence(self) -> None:
+        # The fence is another in each term of leading.
+        self.fence()
 
     async def open(self) -> None:
         """Reach the engine. Raises RuntimeUnavailableError."""
@@ -128,20 +124,24 @@ class DockerDriver:
 
         await asyncio.gather(*(look(container) for container in await self._engine.labelled(TENANT_LABEL)))
         return {
-            name: view(seen, port=_declared_port(seen), stopping=self._is_stopping(seen))
+            name: view(seen, port=_declared_port(seen), stopping=self._containers.is_stopping(seen))
             for name, seen in found.items()
         }
 
     async def inspect(self, tenant: Tenant) -> Runtime:
         """As the contract has it."""
+        if (spec := _grouped(tenant)) is not None:
+            self._adopted[tenant.name] = (spec, "")
+            return await self._groups.inspect(tenant, spec)
         seen = await self._known(tenant)
-        return NOTHING if seen is None else await self._runtime(tenant, seen, stopping=self._is_stopping(seen))
+        return (
+            NOTHING if seen is None else await self._runtime(tenant, seen, stopping=self._containers.is_stopping(seen))
+        )
 
     async def _runtime(self, tenant: Tenant, seen: Json, *, stopping: bool = False) -> Runtime:
         port = container_port(tenant)
         runtime = view(seen, port=port, stopping=stopping)
-        unexpected = runtime.status is Status.EXITED and runtime.exit_code not in _STOPPED_BY_US
-        if unexpected and not runtime.message and runtime.instance:
+        if unexpected_end(runtime):
             return view(seen, port=port, message=(await self._engine.logs(seen["Id"], _SHOWN_LINES)).strip())
         return runtime
 
@@ -181,32 +181,22 @@ class DockerDriver:
     async def start(self, tenant: Tenant) -> Runtime:
         """As the contract has it."""
         spec = _spec(tenant)
+        if spec.compose is not None:
+            self._adopted[tenant.name] = (spec, "")
+            return await self._groups.start(tenant, spec)
         seen = await self._find(tenant)
-        if seen is not None and _is_going(seen):
-            seen = await self._outlive_removal(tenant, seen)
-        if seen is not None and await self._will_die(seen):
-            seen = await self._outlive_stop(tenant, seen)
+        if seen is not None:
+            seen = await self._containers.settled(seen, tenant.stop_grace, lambda: self._find(tenant))
+        if seen is not None and spec.image is None:
+            await self._containers.left_alone(seen)
+            seen = await self._find(tenant)
         if seen is not None and seen["State"]["Paused"]:
-            await self._thaw(seen["Id"])
+            await self._containers.thaw(seen["Id"])
             return await self.inspect(tenant)
         if seen is not None and seen["State"]["Running"]:
             return await self._runtime(tenant, seen)
         container, before = await self._prepare(tenant, spec, seen)
-        try:
-            self.fence()
-            await self._engine.start(container)
-        except Refused as refused:
-            if "removal" in refused.message:
-                # Somebody removes it this very moment: no fault of the tenant's, and the next call makes it anew.
-                raise RuntimeUnavailableError(f"its container is being removed: {refused}") from refused
-            raise refused_start(refused.status, refused.message) from refused
-        return await self._started(tenant, container, before)
-
-    async def _started(self, tenant: Tenant, container: str, before: str) -> Runtime:
-        seen = await self._engine.inspect(container)
-        if seen is None or instance_of(seen) == before:
-            raise RuntimeUnavailableError(f"the Docker engine said it started {container[:12]}, and it did not")
-        runtime = await self._runtime(tenant, seen)
+        runtime = await self._runtime(tenant, await self._containers.start(container, before))
         if runtime.status is Status.EXITED and (failure := runtime.failure) is not None:
             raise StartFailedError(failure.code, failure.message)
         return runtime
@@ -237,96 +227,28 @@ class DockerDriver:
 
     async def stop(self, tenant: Tenant) -> Runtime:
         """As the contract has it; grace times are rounded up to whole seconds."""
+        if (spec := _grouped(tenant)) is not None:
+            return await self._groups.stop(tenant, spec)
         seen = await self._known(tenant)
-        if seen is None:
-            return NOTHING
-        if seen["State"]["Running"]:
-            await self._stop(seen, stop_seconds(tenant.stop_grace))
-            seen = await self._engine.inspect(seen["Id"])
-            if seen is None:
-                return NOTHING
-            if seen["State"]["Running"]:
-                raise StopFailedError(f"container {seen['Name'].lstrip('/')} runs although the engine stopped it")
-        return await self._runtime(tenant, seen)
-
-    async def _stop(self, seen: Json, grace: int) -> None:
-        if seen["State"]["Paused"]:
-            # A frozen process takes no SIGTERM.
-            await self._thaw(seen["Id"])
-        self.fence()
-        # A call that is given up here goes on in the engine: remembered until it must have had its effect.
-        self._note_stop(seen["Id"], grace)
-        try:
-            await self._engine.stop(seen["Id"], grace)
-        except Refused as refused:
-            if refused.status != 404:
-                raise StopFailedError(f"the Docker engine did not stop it: {refused}") from refused
-        self._stops.pop(seen["Id"], None)
-
-    async def _thaw(self, container: str) -> None:
-        try:
-            self.fence()
-            await self._engine.unpause(container)
-        except Refused as refused:
-            # 500 or 409 with these words, by version: somebody was faster.
-            if "not paused" not in refused.message and refused.status != 404:
-                raise RuntimeUnavailableError(f"the Docker engine did not continue it: {refused}") from refused
-
-    def _note_stop(self, container: str, seconds: float) -> None:
-        now = asyncio.get_running_loop().time()
-        self._stops = {known: until for known, until in self._stops.items() if until > now}
-        self._stops[container] = now + seconds + _DYING
-
-    def _is_stopping(self, seen: Json) -> bool:
-        """Whether it is being stopped, as far as we know: the engine's own state does not say.
-
-        Somebody else's stop shows only as the signal it began with, and a program may outlive that: after the longest
-        usual grace it counts as running again.
-        """
-        until = self._stops.get(seen["Id"], -math.inf)
-        return bool(seen["State"]["Running"]) and until > asyncio.get_running_loop().time()
-
-    async def _will_die(self, seen: Json) -> bool:
-        """Whether it is being stopped, known or not: asked before a start is taken for unnecessary."""
-        if not seen["State"]["Running"] or self._is_stopping(seen):
-            return bool(seen["State"]["Running"])
-        return stop_asked(await self._engine.history(seen["Id"], seen["State"]["StartedAt"]))
-
-    async def _outlive_stop(self, tenant: Tenant, seen: Json) -> Json | None:
-        """Wait for the end of a stop that is under way: a start meanwhile is answered at once, and has no effect."""
-        grace = max(tenant.stop_grace, seen["Config"].get("StopTimeout") or 0, _USUAL_GRACE)
-        if seen["State"]["Paused"]:
-            await self._thaw(seen["Id"])
-        if not await self._engine.ended(seen["Id"], grace + _DYING):
-            logger.warning("%s was signalled to stop and runs on", tenant.name)
-        self._stops.pop(seen["Id"], None)
-        return await self._find(tenant)
-
-    async def _outlive_removal(self, tenant: Tenant, seen: Json) -> Json | None:
-        """Wait until a container that somebody removes is gone."""
-        loop = asyncio.get_running_loop()
-        give_up = loop.time() + _DYING
-        while (now := await self._engine.inspect(seen["Id"])) is not None and _is_going(now):
-            if loop.time() >= give_up:
-                raise RuntimeUnavailableError(f"the Docker engine does not get rid of container {seen['Id'][:12]}")
-            await asyncio.sleep(0.05)
-        return await self._find(tenant)
+        if seen is not None and seen["State"]["Running"]:
+            seen = await self._containers.stop(seen, stop_seconds(tenant.stop_grace))
+        return NOTHING if seen is None else await self._runtime(tenant, seen)
 
     async def pause(self, tenant: Tenant) -> Runtime:
         """As the contract has it, by the kernel's freezer."""
+        if (spec := _grouped(tenant)) is not None:
+            return await self._groups.pause(tenant, spec)
         seen = await self._known(tenant)
         if seen is None:
             raise StopFailedError(f"{tenant.name} has no container, so it cannot be paused")
         if not seen["State"]["Paused"]:
-            try:
-                self.fence()
-                await self._engine.pause(seen["Id"])
-            except Refused as refused:
-                raise StopFailedError(f"{tenant.name} cannot be paused: {refused}") from refused
+            await self._containers.pause(seen)
         return await self.inspect(tenant)
 
     async def cpu_seconds(self, tenant: Tenant) -> float | None:
         """As the contract has it, by its cgroup, which the engine reads."""
+        if (spec := _grouped(tenant)) is not None:
+            return await self._groups.cpu_seconds(spec)
         seen = await self._known(tenant)
         return None if seen is None or not seen["State"]["Running"] else await self._engine.cpu_seconds(seen["Id"])
 
@@ -336,23 +258,32 @@ class DockerDriver:
         seen = await self._engine.inspect(object_name(name))
         if seen is not None and _is_ours(seen, name):
             if seen["State"]["Running"]:
-                await self._stop(seen, seen["Config"].get("StopTimeout") or 0)
+                await self._containers.stop(seen, seen["Config"].get("StopTimeout") or 0)
             self.fence()
             await self._engine.remove(seen["Id"])
         await self._networks.remove(name)
 
     async def logs(self, tenant: Tenant, lines: int = 100) -> str:
         """As the contract has it; at most 10 000 lines."""
+        lines = min(max(lines, 0), _MAX_LINES)
+        if (spec := _grouped(tenant)) is not None:
+            return await self._groups.logs(spec, lines)
         seen = await self._known(tenant)
-        return "" if seen is None else await self._engine.logs(seen["Id"], min(max(lines, 0), _MAX_LINES))
+        return "" if seen is None else await self._engine.logs(seen["Id"], lines)
 
     async def follow(self, tenant: Tenant, lines: int = 100) -> AsyncGenerator[Sequence[str], None]:
         """As the contract has it."""
+        lines = min(max(lines, 0), _MAX_LINES)
+        if (spec := _grouped(tenant)) is not None:
+            async with aclosing(self._groups.follow(spec, lines)) as portions:
+                async for portion in portions:
+                    yield portion
+            return
         seen = await self._known(tenant)
         if seen is None:
             return
         whole = Lines()
-        async with aclosing(self._engine.follow(seen["Id"], min(max(lines, 0), _MAX_LINES))) as pieces:
+        async with aclosing(self._engine.follow(seen["Id"], lines)) as pieces:
             async for piece in pieces:
                 if found := whole.take(piece):
                     yield found
@@ -378,11 +309,7 @@ class DockerDriver:
         """The tenants that an event may be about."""
         actor = event.get("Actor") or {}
         attributes = actor.get("Attributes") or {}
-        if asks_to_stop(event):
-            if actor.get("ID") not in self._stops:
-                self._note_stop(actor.get("ID", ""), _USUAL_GRACE)
-        elif event.get("Action") in ("die", "start"):
-            self._stops.pop(actor.get("ID", ""), None)
+        self._containers.heard(event)
         named = tenant_of(attributes)
         return ({named} if named is not None else set()) | {
             name
@@ -390,6 +317,7 @@ class DockerDriver:
             if actor.get("ID") == container
             or attributes.get("name") == spec.container
             or (spec.label is not None and _has(attributes, spec.label))
+            or (spec.compose is not None and attributes.get(PROJECT_LABEL) == spec.compose)
         }
 
     @property
@@ -409,6 +337,11 @@ def _spec(tenant: Tenant) -> DockerSpec:
     return tenant.docker
 
 
+def _grouped(tenant: Tenant) -> DockerSpec | None:
+    """Its declaration, where it is several containers."""
+    return tenant.docker if tenant.docker is not None and tenant.docker.compose is not None else None
+
+
 def _is_ours(seen: Json, name: TenantName) -> bool:
     labels = seen["Config"]["Labels"] or {}
     return seen["Name"] == f"/{object_name(name)}" and labels.get(TENANT_LABEL) == name and SPEC_LABEL in labels
@@ -426,8 +359,3 @@ def _declared_port(seen: Json) -> int:
         if protocol == "tcp" and number.isdigit():
             return int(number)
     return DEFAULT_PORT
-
-
-def _is_going(seen: Json) -> bool:
-    """Whether the engine is removing it, or failed to remove all of it and will try again."""
-    return seen["State"].get("Status") == "removing" or bool(seen["State"].get("Dead"))

@@ -34,6 +34,8 @@ _NO_COMMAND: Final = (
 )
 _NOT_UNDERSTOOD: Final = ("invalid", "unable to find user", "unable to find group", "unknown")
 _PORT_TAKEN: Final = ("port is already allocated", "address already in use")
+STOPPED_BY_US: Final = frozenset({0, 137, 143})
+"""How containers end that somebody stopped."""
 _STOP_SIGNALS: Final = frozenset({"15", "9"})
 
 
@@ -68,6 +70,12 @@ def view(container: Json, *, port: int, message: str = "", stopping: bool = Fals
         out_of_memory=bool(state["OOMKilled"]) and not runs,
         message=message or state.get("Error") or "",
     )
+
+
+def unexpected_end(runtime: Runtime) -> bool:
+    """Whether it ended in a way that its own last words may explain, and nobody has said why yet."""
+    ended = runtime.status is Status.EXITED and runtime.exit_code not in STOPPED_BY_US
+    return ended and not runtime.message and bool(runtime.instance)
 
 
 def _health(state: Json) -> Health:

@@ -35,7 +35,7 @@ async def test_no_request_brings_an_answer_that_the_document_does_not_have(
     told, _ = await process.communicate()
     text = told.decode()
     assert process.returncode == 0, text
-    assert "16 selected" in text, "not all operations were met"
+    assert "17 selected" in text, "not all operations were met"
     # Whatever was sent, the process still serves.
     assert (await api.call("GET", "/tenants"))[0] == 200
 

@@ -80,7 +80,7 @@ def test_the_controller_is_found_by_its_entry_point() -> None:
     (entry,) = importlib.metadata.entry_points(group="gogeta.controllers", name="passivator")
     controller = entry.load()
     assert controller.name == "passivator"
-    assert callable(controller.run)
+    assert callable(controller.prepare)
 
 
 def test_the_proxy_runs_without_the_controller() -> None:

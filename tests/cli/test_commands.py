@@ -100,7 +100,7 @@ def test_names_commands_and_choices_are_completed(cli: Cli) -> None:
     assert complete(cli, "gogeta wake b") == ["beta", "bravo"]
     assert complete(cli, "gogeta w") == ["wake"]
     assert complete(cli, "gogeta tenants --log-level d") == ["debug"]
-    assert complete(cli, "gogeta tenants --state st") == ["stopped", "starting", "started", "stopping"]
+    assert complete(cli, "gogeta tenants --state st") == ["started", "starting", "stopped", "stopping"]
 
 
 def test_completion_stays_silent_whatever_is_wrong(cli: Cli) -> None:

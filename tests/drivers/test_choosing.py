@@ -7,7 +7,7 @@ import pytest
 
 from gogeta.domain.errors import InvalidInputError
 from gogeta.domain.upstreams import Endpoint
-from passivator.drivers.choosing import open_driver
+from passivator.drivers.choosing import open_driver, open_labels
 from passivator.settings import ControllerSettings
 
 SETTINGS = ControllerSettings()
@@ -56,3 +56,14 @@ def test_a_docker_host_that_makes_no_sense_is_named(url: str) -> None:
 def test_a_driver_that_is_not_there_is_named() -> None:
     with pytest.raises(InvalidInputError, match="driver"):
         open_driver(replace(SETTINGS, driver="podman"))
+
+
+def test_labels_are_looked_for_only_when_asked_for_and_only_with_docker() -> None:
+    assert open_labels(SETTINGS, ("a",)) is None
+    assert open_labels(replace(SETTINGS, driver="docker"), ("a",)) is None
+    assert open_labels(replace(SETTINGS, driver="docker", discover=True), ("a",)) is not None
+    with pytest.raises(InvalidInputError) as refused:
+        open_labels(replace(SETTINGS, discover=True), ("a",))
+    assert [str(problem) for problem in refused.value.problems] == [
+        "discover: labels are Docker's, and the driver is process: `--driver docker`"
+    ]

@@ -12,7 +12,7 @@ import pytest
 
 from gogeta.domain.state import ReasonCode
 from gogeta.domain.tenant import Tenant, read_tenant
-from passivator.drivers import docker_engine
+from passivator.drivers import docker_container, docker_engine
 from passivator.drivers.base import Health, Runtime, RuntimeEvent, RuntimeUnavailableError, StartFailedError, Status
 from passivator.drivers.docker import DockerDriver
 from tests.drivers.worlds import fetch, until
@@ -355,8 +355,8 @@ async def test_a_stop_by_hand_is_seen_by_who_follows_events(docker: DockerEngine
 async def test_a_signal_that_is_no_stop_does_not_keep_a_start_for_ever(
     docker: DockerEngine, docker_driver: DockerDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("passivator.drivers.docker._USUAL_GRACE", 0.5)
-    monkeypatch.setattr("passivator.drivers.docker._DYING", 0.2)
+    monkeypatch.setattr("passivator.drivers.docker_container._USUAL_GRACE", 0.5)
+    monkeypatch.setattr("passivator.drivers.docker_container._DYING", 0.2)
     who = tenant(command=RESIST, grace=1)
     first = await docker_driver.start(who)
     docker.request("POST", "/containers/gogeta-acme/kill", params={"signal": "SIGTERM"})
@@ -364,6 +364,33 @@ async def test_a_signal_that_is_no_stop_does_not_keep_a_start_for_ever(
         again = await docker_driver.start(who)
     assert again.instance == first.instance
     assert again.status is Status.RUNNING
+
+
+async def test_what_others_stopped_is_left_alone_for_a_moment_and_what_we_stopped_is_not(
+    docker: DockerEngine, docker_driver: DockerDriver
+) -> None:
+    docker.create("bb:1", "sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done", name="theirs")
+    who, loop = tenant(container="theirs"), asyncio.get_running_loop()
+    await docker_driver.start(who)
+    async with aclosing(docker_driver.events()) as events:
+        assert (await anext(events)).name is None
+        stopping = asyncio.create_task(docker_driver.stop(who))
+        # Our own stop is told as well, and may be told late.
+        while (await anext(events)).name is None or docker.state("theirs") != "exited":
+            pass
+        await stopping
+        began = loop.time()
+        await docker_driver.start(who)
+        assert loop.time() - began < docker_container.HANDS_OFF / 2
+        await asyncio.sleep(docker_container._LATE)  # noqa: SLF001
+        stop = asyncio.create_task(asyncio.to_thread(docker.stop_container, "theirs"))
+        async with asyncio.timeout(10):
+            while docker.state("theirs") != "exited":
+                await anext(events)
+        await stop
+        began = loop.time()
+        assert (await docker_driver.start(who)).status is Status.RUNNING
+        assert loop.time() - began > docker_container.HANDS_OFF / 2
 
 
 async def test_a_health_check_is_told(docker: DockerEngine, docker_driver: DockerDriver) -> None:

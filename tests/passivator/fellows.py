@@ -81,6 +81,7 @@ class Fellow:
             listeners=(),
             meters=Meters(self.metrics, driver=kind),
             ready=lambda *_: None,
+            labels=stage.labels,
         )
         self.task = asyncio.get_running_loop().create_task(self.controller.run())
 

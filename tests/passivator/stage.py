@@ -37,6 +37,7 @@ from passivator.drivers.base import (
     StopFailedError,
     unfenced,
 )
+from passivator.drivers.labelled import LabelSource
 from passivator.meters import Meters
 from passivator.process_mark import ThisProcess
 from passivator.settings import ControllerSettings
@@ -279,6 +280,9 @@ class SimulatedDriver:
     async def logs(self, tenant: Tenant, lines: int = 100) -> str:
         return ""
 
+    async def follow(self, tenant: Tenant, lines: int = 100) -> AsyncGenerator[Sequence[str], None]:
+        yield (await self.logs(tenant, lines)).splitlines()
+
     async def events(self) -> AsyncGenerator[RuntimeEvent, None]:
         if self.runtime.down:
             raise RuntimeUnavailableError("the runtime does not answer")
@@ -311,6 +315,8 @@ class Stage:
         self._task: asyncio.Task[None] | None = None
         self._marks = itertools.count(1)
         self.tracing: Tracing | None = None
+        self.labels: LabelSource | None = None
+        """Where tenants are discovered."""
         self.post: Post | None = None
         """What sends webhooks."""
         self.dead: set[str] = set()
@@ -333,6 +339,7 @@ class Stage:
             ready=self.problems.__setitem__,
             tracing=self.tracing,
             post=self.post,
+            labels=self.labels,
         )
         self._mark = mark
         self._task = asyncio.get_running_loop().create_task(controller.run())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gogeta.domain.discovery import Discovery, Refusal, Refused
 from gogeta.domain.lifecycle import Cause, Observed
 from gogeta.domain.state import DesiredState, LastAccess, Leader, Member, ObservedState, Suspicion, Told
 from gogeta.domain.tenant import Tenant, read_tenant
@@ -15,11 +16,13 @@ from gogeta.domain.wakefulness import Vetoes
 from gogeta.kit.setting_values import parse_registry
 from gogeta.registry import keys
 from gogeta.registry.codec import decode, encode
+from gogeta.registry.discovering import Rewrite, discoveries, note_discovery, rewrite
 from gogeta.registry.explaining import explained
 from gogeta.registry.lead import FencedStore, stand
 from gogeta.registry.opening import open_store
+from gogeta.registry.records import Records
 from gogeta.registry.registry import Registry
-from gogeta.registry.store import RegistryRefusedError
+from gogeta.registry.store import RegistryRefusedError, Store
 from gogeta.settings import RegistrySettings
 from tests.registry.watching import Watching
 from tests.rig.etcd import EtcdFactory
@@ -39,6 +42,7 @@ KINDS: dict[str, type[object]] = {
     keys.LEADERS: Leader,
     keys.TOKENS: Token,
     keys.WEBHOOKS: Told,
+    keys.DISCOVERY: Discovery,
 }
 GRANTS = re.findall(r"^etcdctl role grant-permission (\w+) (\w+) --prefix=true (\S+)$", PAGE, re.MULTILINE)
 
@@ -65,11 +69,13 @@ def test_every_kind_has_an_example() -> None:
 
 
 async def test_the_documented_roles_are_enough_and_not_too_much(make_etcd: EtcdFactory) -> None:
-    users = {"root": "secret", "gogeta": "g", "passivator": "p", "operator": "o"}
+    users = {"root": "secret", "gogeta": "g", "passivator": "p", "operator": "o", "discovering": "d"}
     server = await asyncio.to_thread(lambda: make_etcd(users=users))
-    assert {user for user, _, _ in GRANTS} == set(users) - {"root"}
-    for user, permission, prefix in GRANTS:
-        server.grant(user, prefix, permission.upper())
+    assert {role for role, _, _ in GRANTS} == {"gogeta", "passivator", "operator", "discoverer"}
+    for role, permission, prefix in GRANTS:
+        # A passivator that discovers has a role more than one that does not.
+        for user in {"passivator": ("passivator", "discovering"), "discoverer": ("discovering",)}.get(role, (role,)):
+            server.grant(user, prefix, permission.upper())
 
     def registry_of(user: str) -> Registry:
         url = server.registry_url.replace("://", f"://{user}:{users[user]}@")
@@ -130,9 +136,37 @@ async def test_the_documented_roles_are_enough_and_not_too_much(make_etcd: EtcdF
         ]:
             with pytest.raises(RegistryRefusedError, match="permission denied"):
                 await forbidden
+        await _discovers(registry_of("discovering"), passivator, stores)
         await operator.remove("acme")
         await passivator.forget("acme")
         assert (await operator.store.list(keys.STATE)).entries == ()
     finally:
         for store in stores:
             await store.close()
+
+
+async def _discovers(discovering: Registry, passivator: Registry, stores: list[Store]) -> None:
+    """What a passivator does under --discover, and what one without that role may not."""
+    stores.append(discovering.store)
+    lead = await stand(discovering.store, "h", Leader(by="d"), 5.0)
+    assert lead is not None
+    fenced = Registry(FencedStore(discovering.store, lead), "d")
+    data = {"name": "shop", "hosts": ["shop.example"], "docker": {"container": "shop"}, "discovered": True}
+    shop = read_tenant(data, what="test")
+    refusal = Refusal(source="container x", why=Refused.INVALID, message="gogeta.port: ...")
+
+    def declared(records: Records) -> Rewrite:
+        return Rewrite() if "shop" in records.by_name else Rewrite(put=(shop,))
+
+    def withdrawn(records: Records) -> Rewrite:
+        return Rewrite(remove=("shop",)) if "shop" in records.by_name else Rewrite()
+
+    with pytest.raises(RegistryRefusedError, match="permission denied"):
+        await rewrite(passivator, declared)
+    with pytest.raises(RegistryRefusedError, match="permission denied"):
+        await note_discovery(passivator.store, "g", Discovery(refusals=(refusal,)), lead.lease)
+    assert (await rewrite(fenced, declared)).put == (shop,)
+    await note_discovery(fenced.store, "h", Discovery(refusals=(refusal,)), lead.lease)
+    assert (await discoveries(discovering.store))[0].refusals == (refusal,)
+    assert (await rewrite(fenced, withdrawn)).remove == ("shop",)
+    assert set((await discovering.load()).by_name) == {"acme"}

@@ -24,7 +24,6 @@ from gogeta.domain.upstreams import Endpoint
 from passivator.drivers.base import RuntimeUnavailableError
 from passivator.drivers.docker import DockerDriver
 from passivator.drivers.docker_engine import Engine, Refused
-from passivator.drivers.docker_networks import Networks
 from tests.simulation.scheduler import Call, Process
 from tests.simulation.world import World
 
@@ -636,11 +635,7 @@ class SimulatedEngine(Engine):
 
 def docker_driver(dockerd: Dockerd, process: Process) -> DockerDriver:
     """The real driver on the simulated engine."""
-    driver = DockerDriver("unix:///simulated", reach="bridge")
-    engine = SimulatedEngine(dockerd, process)
-    driver._engine = engine  # noqa: SLF001 - the seam: everything above it is the driver's own
-    driver._networks = Networks(engine, "bridge")  # noqa: SLF001
-    return driver
+    return DockerDriver("unix:///simulated", reach="bridge", engine=SimulatedEngine(dockerd, process))
 
 
 def endpoint_of(box: Box) -> Endpoint:

@@ -23,7 +23,7 @@ from gogeta.registry.store import Changes, Committed, CompactedError, Delete, Gu
 from passivator.controller import Controller
 from passivator.core.idle import IdlePolicy
 from passivator.drivers.base import Driver, unfenced
-from passivator.drivers.docker import DockerDriver
+from passivator.drivers.docker_container import Containers
 from passivator.fenced_driver import FencedDriver
 from passivator.observer import Observer
 from passivator.recorder import Recorder
@@ -115,10 +115,10 @@ def no_take_back() -> AbstractContextManager[Any]:
 def start_into_stop() -> AbstractContextManager[Any]:
     """A start does not wait for the end of a stop that is under way (the engine's 304)."""
 
-    async def never(self: DockerDriver, seen: object) -> bool:
+    async def never(self: Containers, seen: object) -> bool:
         return False
 
-    return patch.object(DockerDriver, "_will_die", never)
+    return patch.object(Containers, "_will_die", never)
 
 
 def written_once() -> AbstractContextManager[Any]:

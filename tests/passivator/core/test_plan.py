@@ -10,6 +10,7 @@ from gogeta.domain.upstreams import Endpoint
 from passivator.core.plan import (
     Action,
     AwaitReady,
+    Follow,
     Look,
     Note,
     Nothing,
@@ -58,6 +59,7 @@ RUNTIMES = [
     ended(),
     ended("i2"),
     Runtime(status=Status.EXITED),
+    Runtime(status=Status.BROKEN, instance="i1", endpoints=(HERE,), exit_code=3),
     up(),
     up("i2"),
     up("i1", ELSEWHERE),
@@ -114,6 +116,9 @@ def test_nothing_that_should_run_and_served_is_ever_stopped() -> None:
             if view.desired is Desired.STARTED:
                 assert action.cause is StopCause.FAILED_START
                 assert view.observed.state is Observed.FAILED
+                broken = view.runtime is not None and view.runtime.status is Status.BROKEN
+                if broken:
+                    continue  # it does not serve: a part that it needs has ended
                 assert view.observed.reason == NOT_READY
                 assert view.runtime is not None
                 assert view.runtime.instance == view.observed.instance
@@ -300,3 +305,34 @@ def test_an_end_is_told_in_the_runtimes_words(runtime: Runtime, code: ReasonCode
     assert reason.code is code
     assert words in reason.message
     assert len(reason.message) < 600
+
+
+BROKEN = Runtime(status=Status.BROKEN, instance="i1", endpoints=(HERE,), exit_code=3, message="service db")
+
+
+def test_a_part_that_ended_is_a_crash_and_then_all_of_it_is_stopped_and_started_anew() -> None:
+    crash = decide(Desired.STARTED, was(Observed.STARTED), BROKEN)
+    assert crash == Note(Event.CRASHED, Reason(ReasonCode.EXITED, "ended with exit code 3: service db"))
+    failed = was(Observed.FAILED, reason=CRASHED)
+    assert decide(Desired.STARTED, failed, BROKEN) == Stop(StopCause.FAILED_START)
+    assert decide(Desired.STARTED, failed, BROKEN, stop_retry_at=NOW + 5) == Wait(NOW + 5)
+    lost = decide(Desired.STARTED, was(Observed.STARTING), BROKEN, attempt="i1")
+    assert isinstance(lost, Note)
+    # Of a start that another process began, or that has yet to be made, nothing is known: it is completed.
+    assert decide(Desired.STARTED, was(Observed.STARTING), BROKEN) == Start(Event.START)
+    assert decide(Desired.STARTED, was(Observed.STOPPED), BROKEN) == Start(Event.START)
+
+
+def test_what_is_left_of_it_is_stopped_when_it_should_be_asleep() -> None:
+    assert decide(Desired.PASSIVATED, was(Observed.STOPPED), BROKEN) == Stop(StopCause.ASLEEP)
+    assert decide(Desired.STOPPED, was(Observed.FAILED), BROKEN) == Stop(StopCause.ASLEEP)
+
+
+def test_a_start_by_hand_counts_as_a_wake_where_containers_declare_the_tenant() -> None:
+    for runtime in (up(), BROKEN):
+        assert decide(Desired.PASSIVATED, was(Observed.STOPPED), runtime, follows=True) == Follow()
+        assert isinstance(decide(Desired.PASSIVATED, was(Observed.STOPPED), runtime, follows=True, fresh=False), Wait)
+        # Not one that is only on its way to sleep, not against an operator's stop, and not where a file declares it.
+        assert isinstance(decide(Desired.PASSIVATED, was(Observed.STOPPING), runtime, follows=True), Stop)
+        assert isinstance(decide(Desired.STOPPED, was(Observed.STOPPED), runtime, follows=True), Stop)
+        assert isinstance(decide(Desired.PASSIVATED, was(Observed.STOPPED), runtime), Stop)
