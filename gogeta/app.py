@@ -45,6 +45,7 @@ from gogeta.net.forwarder import Proxy
 from gogeta.net.server import Server
 from gogeta.net.theming import Theming
 from gogeta.net.tracing import TracedProxy
+from gogeta.registry.metered import MeteredStore, RegistryCollector
 from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.opening import open_store
 from gogeta.registry.registry import Registry
@@ -213,7 +214,7 @@ async def serve(  # noqa: PLR0915 - the parts of one process, in the order of th
     """Serve until ``stop`` or the place says so; 0 when everything in flight had finished, 1 when some was cut."""
     certificates = Certificates.of(settings)
     theming = Theming.of(settings)
-    store = open_store(settings)
+    store = MeteredStore(open_store(settings))
     metrics = CollectorRegistry()
     site = AdminSite(settings.admin, place.metrics(metrics), "gogeta")
     try:
@@ -232,6 +233,7 @@ async def serve(  # noqa: PLR0915 - the parts of one process, in the order of th
             mirror.subscribe(proxy.fleet.changed)
             spans = None if tracing is None else TracingCollector("gogeta", tracing)
             metrics.register(ProxyCollector(proxy, mirror, spans))
+            metrics.register(RegistryCollector("gogeta", store))
             server = Server(proxy, settings.listen, certificates)
             metrics.register(ListenerCollector(server.listeners, certificates))
             api = serve_all(site, registry, mirror, tasks, log_level_operations(), auth=settings.admin_auth)
