@@ -28,7 +28,9 @@ class Calls:
         """``operations`` end, and are timed; ``streams`` go on; ``kinds`` are those that ``kind`` gives."""
         operations, kinds = tuple(operations), tuple(kinds)
         self.seconds = {operation: Histogram() for operation in operations}
-        self.errors = {(operation, each): 0 for operation in (*operations, *streams) for each in kinds}
+        self.errors: dict[tuple[str, ...], int] = {
+            (operation, each): 0 for operation in (*operations, *streams) for each in kinds
+        }
         self._kind = kind
 
     @contextlib.contextmanager
