@@ -36,7 +36,9 @@ class ListenerCollector(Collector):
         for listener in self._listeners:
             counts.update(listener.turned_away)
         turned_away = CounterMetricFamily(
-            "gogeta_connections_turned_away", "Connections that ended before that, by reason.", labels=("reason",)
+            "gogeta_connections_turned_away",
+            "Connections that ended before they were visitors', by reason.",
+            labels=("reason",),
         )
         for reason in TurnedAway:
             turned_away.add_metric((reason.value,), counts[reason])

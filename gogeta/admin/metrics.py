@@ -61,8 +61,8 @@ class ProxyCollector(Collector):
         )
         yield counter(
             "gogeta_tenant_requests",
-            "The same of each tenant that is counted by name (`metrics_tenants`), from its first request on; _other: "
-            "all other tenants.",
+            "Requests answered, by class, of each tenant that is counted by name (`metrics_tenants`), from its first one "
+            "on; _other: of all other tenants.",
             {
                 (tenant, name): answers[number]
                 for tenant, answers in by_tenant.shown(entries).items()
@@ -140,7 +140,7 @@ class ProxyCollector(Collector):
         yield gauge("gogeta_held_requests", "Requests waiting for a tenant to wake.", {(): tally.held})
         yield counter("gogeta_holds", "Requests that had to wait for a tenant.", {(): tally.holds})
         yield histogram(
-            "gogeta_hold_seconds", "How long they waited until they were forwarded.", {(): tally.hold_seconds}
+            "gogeta_hold_seconds", "How long held requests waited until they were forwarded.", {(): tally.hold_seconds}
         )
         yield counter(
             "gogeta_wakes",
