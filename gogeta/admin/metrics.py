@@ -61,8 +61,8 @@ class ProxyCollector(Collector):
         )
         yield counter(
             "gogeta_tenant_requests",
-            "Requests answered, by class, of each tenant that is counted by name (`metrics_tenants`), from its first one "
-            "on; _other: of all other tenants.",
+            "Requests answered, by class, of each tenant that is counted by name (`metrics_tenants`), from its first "
+            "one on; _other: of all other tenants.",
             {
                 (tenant, name): answers[number]
                 for tenant, answers in by_tenant.shown(entries).items()

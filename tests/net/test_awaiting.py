@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from gogeta.domain.lifecycle import Cause, Desired
-from gogeta.domain.state import DesiredState
+from gogeta.domain.lifecycle import Cause, Desired, Observed
+from gogeta.domain.state import DesiredState, ObservedState, Reason, ReasonCode
 from gogeta.domain.timeline import WakeReport
 from gogeta.registry.registry import DesiredChange
 from tests.net.stage import Stage, reset, stage
@@ -206,3 +206,34 @@ async def test_a_tenant_that_is_awake_is_not_looked_at(path: str) -> None:
         assert (await on.ask(get(path))).status == 200
         assert not on.proxy.fleet.entries["acme"].limited
         assert await reported(on) == []
+
+
+async def test_wakes_are_counted_by_how_they_ended() -> None:
+    async with stage() as on:
+        plays_registry(on)
+        on.declare()
+        ends = on.proxy.tally.wake_ends
+        asking = asyncio.create_task(on.ask(get()))
+        await until(lambda: on.proxy.tally.held)
+        on.change("acme", observed=ObservedState(state=Observed.FAILED, reason=Reason(ReasonCode.EXITED, "it ended")))
+        assert (await asking).status == 503
+        await reported(on)
+        await reported(on)
+        assert ends == {"failed": 1}, "once, however often it is looked at"
+        await answers(on, App())
+        assert (await on.ask(get())).status == 200
+        await reported(on)
+        assert ends == {"failed": 1, "answered": 1}, "it was tried again, and then it answered"
+
+
+async def test_a_wake_whose_answer_nobody_fetched_is_counted_as_that() -> None:
+    async with stage() as on:
+        plays_registry(on)
+        on.declare(wake={"mode": "page"})
+        assert (await on.ask(get("/", *NAVIGATES))).status == 503
+        await answers(on, App())
+        await reported(on)
+        assert not on.proxy.tally.wake_ends
+        on.change("acme", desired=DesiredState(state=Desired.PASSIVATED), observed=on.observed(None))
+        assert (await on.ask(get("/", *NAVIGATES))).status == 503
+        assert on.proxy.tally.wake_ends == {"unfetched": 1}
