@@ -82,7 +82,7 @@ class Meters:
             registry=registry,
         )
         self.hours_wakes = Counter(
-            "passivator_hours_wakes", "Tenants started because their hours began.", registry=registry
+            "passivator_scheduled_wakes", "Tenants started because their hours began.", registry=registry
         )
         self.drains = Counter(
             "passivator_drains",

@@ -16,7 +16,7 @@ QUESTIONS: Final = {
         "passivator_wake_seconds",
         "passivator_start_seconds",
         "passivator_resumes",
-        "passivator_hours_wakes",
+        "passivator_scheduled_wakes",
     ),
     "Which starts fail, and why?": (
         "passivator_starts",
