@@ -61,8 +61,8 @@ class ProxyCollector(Collector):
         )
         yield counter(
             "gogeta_tenant_requests",
-            "Requests answered, by class, of each tenant that is counted by name (`metrics_tenants`), from its first "
-            "one on; _other: of all other tenants.",
+            "Requests answered, by class, of each tenant that is counted by name (`metrics_tenants`); _other: of all "
+            "other tenants.",
             {
                 (tenant, name): answers[number]
                 for tenant, answers in by_tenant.shown(entries).items()
@@ -73,11 +73,7 @@ class ProxyCollector(Collector):
         yield gauge(
             "gogeta_tenant_in_flight",
             "Requests and tunnels under way to each tenant that is counted by name.",
-            {
-                (name,): entry.in_flight
-                for name, entry in by_tenant.named(entries).items()
-                if entry.in_flight or any(entry.answers)
-            },
+            {(name,): entry.in_flight for name, entry in by_tenant.named(entries).items()},
             ("tenant",),
         )
         yield counter(

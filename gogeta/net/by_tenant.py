@@ -71,9 +71,9 @@ class AnswersByTenant:
         return self._named
 
     def shown(self, entries: Collection[Entry]) -> dict[str, list[int]]:
-        """Answers by name: of each named tenant that has had any, and of the others if there are any."""
+        """Answers by name: of each named tenant, and of the others if there are any."""
         named = self.named(entries)
-        shown = {name: list(entry.answers) for name, entry in named.items() if any(entry.answers)}
+        shown = {name: list(entry.answers) for name, entry in named.items()}
         if self._unnamed or any(self._other):
             shown[OTHER] = list(self._other)
             for entry in entries:
