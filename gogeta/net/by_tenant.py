@@ -2,7 +2,7 @@
 
 A request adds to one list, its tenant's; where nothing is shown by tenant, that is the one list of all, so that the way
 of a request is the same and costs the same. Who has a name of its own is decided when somebody looks: those that were
-declared first, so that all workers and proxies name the same. The others are counted under ``OTHER``.
+declared first, so that all workers and proxies name the same. The others share one list, shown as ``OTHER``.
 
 No number that is shown ever falls while its tenant is there: who gets a name later, because others were removed, begins
 at nothing, and what it had before stays with the others.
@@ -10,7 +10,7 @@ at nothing, and what it had before stays with the others.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -34,9 +34,8 @@ class AnswersByTenant:
         self._answers = answers
         self._other = [0] * CLASSES
         self._named: dict[str, Entry] = {}
-        self._unnamed: set[str] = set()
-        """Those that have been shown among the others."""
         self._changed = True
+        """Whether tenants have come or gone since somebody looked."""
 
     def begin(self) -> list[int]:
         """Where the answers of a tenant that is new here are counted."""
@@ -45,23 +44,11 @@ class AnswersByTenant:
 
     def end(self, entry: Entry) -> None:
         """A tenant is gone; what is still under way there is counted with what has no tenant."""
-        if not self.most:
-            return
         self._changed = True
-        rest = self._other if entry.name in self._unnamed else self._answers
         self._named.pop(entry.name, None)
-        self._unnamed.discard(entry.name)
-        _add(rest, entry.answers)
-        entry.answers = rest
-
-    def total(self, entries: Iterable[Entry]) -> list[int]:
-        """All answers of this worker."""
-        total = list(self._answers)
-        if self.most:
-            _add(total, self._other)
-            for entry in entries:
-                _add(total, entry.answers)
-        return total
+        if entry.answers is not self._other and self.most:
+            _add(self._answers, entry.answers)
+            entry.answers = self._answers
 
     def named(self, entries: Collection[Entry]) -> dict[str, Entry]:
         """The tenants that have a name of their own, as of now."""
@@ -72,14 +59,14 @@ class AnswersByTenant:
 
     def shown(self, entries: Collection[Entry]) -> dict[str, list[int]]:
         """Answers by name: of each named tenant, and of the others if there are any."""
-        named = self.named(entries)
-        shown = {name: list(entry.answers) for name, entry in named.items()}
-        if self._unnamed or any(self._other):
+        shown = {name: list(entry.answers) for name, entry in self.named(entries).items()}
+        if self.most and (len(shown) < len(entries) or any(self._other)):
             shown[OTHER] = list(self._other)
-            for entry in entries:
-                if entry.name not in named:
-                    _add(shown[OTHER], entry.answers)
         return shown
+
+    def total(self, shown: Mapping[str, list[int]]) -> list[int]:
+        """All answers of this worker; ``shown``: as told by ``shown``, at the same moment."""
+        return list(map(sum, zip(self._answers, *shown.values(), strict=True)))
 
     def _name(self, entries: Collection[Entry]) -> None:
         nameless = sorted(
@@ -89,11 +76,12 @@ class AnswersByTenant:
         free = self.most - len(self._named)
         for entry in nameless[:free]:
             self._named[entry.name] = entry
-            if entry.name in self._unnamed:
-                self._unnamed.discard(entry.name)
-                _add(self._other, entry.answers)
+            if entry.answers is self._other:
                 entry.answers = [0] * CLASSES
-        self._unnamed.update(entry.name for entry in nameless[free:])
+        for entry in nameless[free:]:
+            if entry.answers is not self._other:
+                _add(self._other, entry.answers)
+                entry.answers = self._other
 
 
 def _add(to: list[int], more: list[int]) -> None:
