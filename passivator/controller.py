@@ -116,7 +116,7 @@ class Controller:
         self._workers: dict[TenantName, Worker] = {}
         self._orphans: set[TenantName] = set()
         self._clearing: set[str] = set()
-        self._runtime_gone_since: float | None = monotonic()
+        self._runtime_gone_since: float | None = None
         gauges: dict[str, Callable[[], float]] = {
             "leader": lambda: self._around is not None,
             "memory_declared_bytes": lambda: self._queue.used,
@@ -430,6 +430,7 @@ class Controller:
     async def _open_driver(self) -> Machine:
         backoff = Backoff(first=0.2, limit=5.0)
         told = False
+        self._runtime_gone_since = monotonic()
         while True:
             try:
                 await self._driver.open()
