@@ -46,6 +46,7 @@ from gogeta.net.forwarder import Proxy
 from gogeta.net.server import Server
 from gogeta.net.theming import Theming
 from gogeta.net.tracing import TracedProxy
+from gogeta.registry.metered import MeteredStore, RegistryCollector
 from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.opening import open_store
 from gogeta.registry.registry import Registry
@@ -230,7 +231,7 @@ async def serve(
     prepared = [(controller.name, controller.prepare(chosen)) for controller, chosen in controllers]
     certificates = Certificates.of(settings)
     theming = Theming.of(settings)
-    store = open_store(settings)
+    store = MeteredStore(open_store(settings))
     metrics = CollectorRegistry()
     site = AdminSite(settings.admin, place.metrics(metrics), "gogeta", names=settings.admin_names)
     try:
@@ -249,6 +250,7 @@ async def serve(
             mirror.subscribe(proxy.fleet.changed)
             spans = None if tracing is None else TracingCollector("gogeta", tracing)
             metrics.register(ProxyCollector(proxy, mirror, spans))
+            metrics.register(RegistryCollector("gogeta", store))
             server = Server(proxy, settings.listen, certificates)
             metrics.register(ListenerCollector(server.listeners, certificates))
             if place.has_site:

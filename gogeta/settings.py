@@ -42,6 +42,8 @@ from gogeta.kit.setting_values import (
 )
 
 DEFAULT_REGISTRY: Final = "embedded:gogeta.db"
+MOST_METRICS_TENANTS: Final = 200
+"""As many fit, with all their numbers, into what a worker tells its supervisor twice a second."""
 
 
 def asleep(**declaration: Any) -> Any:  # noqa: ANN401 - a field's declaration
@@ -454,6 +456,15 @@ class ServeSettings(AdminSettings, TracingSettings, RegistrySettings):
         parse=whole(1, 1_000_000),
         metavar="N",
         section="Access log",
+    )
+
+    metrics_tenants: int = option(
+        0,
+        help="Most tenants whose requests are counted by their names in /metrics: those that were declared first. All "
+        'others are counted as tenant="_other". 0: nothing is counted by tenant.',
+        parse=whole(0, MOST_METRICS_TENANTS),
+        metavar="N",
+        section="Metrics",
     )
 
     @property

@@ -22,6 +22,7 @@ from gogeta.kit.tasks import Tasks
 from gogeta.kit.tracing import Tracing
 from gogeta.registry import keys
 from gogeta.registry.lead import FencedStore, Lead
+from gogeta.registry.metered import MeteredStore
 from gogeta.registry.mirror import TenantMirror
 from gogeta.registry.registry import Registry
 from gogeta.registry.store import RegistryError, Store
@@ -43,11 +44,13 @@ from passivator.drivers.base import (
 )
 from passivator.drivers.labelled import LabelSource
 from passivator.fenced_driver import FencedDriver
+from passivator.metered_driver import MeteredDriver
 from passivator.meters import Meters
 from passivator.observer import Observer
 from passivator.ownership import ENDS_WITH_US, Ownership, group_name
 from passivator.process_mark import ThisProcess
 from passivator.room import Room, need_of
+from passivator.saved import Saved
 from passivator.settings import AUTO, ControllerSettings
 from passivator.startqueue import StartQueue
 from passivator.surroundings import Surroundings
@@ -92,7 +95,9 @@ class Controller:
         ``tracing``: where spans go, if anywhere; ``post``: what sends webhooks, where there are any; ``labels``: where
         tenants are discovered, if anywhere (used, not owned).
         """
-        self._settings, self._store, self._driver = settings, store, driver
+        self._settings = settings
+        self._store = store = MeteredStore(store)
+        self._driver = MeteredDriver(driver)
         self._process = process = member if isinstance(member, ThisProcess) else ThisProcess(member)
         self._member, self._listeners = process.name, listeners
         self._ready, self._meters = ready, meters
@@ -111,20 +116,26 @@ class Controller:
         self._members = MemberWatch(store, self._lost, self._proxies_said)
         self._suspects = SuspectWatch(store, self._suspected)
         self._tasks = Tasks("passivator")
-        self._observer = self._new_observer(driver)
+        self._observer = self._new_observer(self._driver)
         self._workers: dict[TenantName, Worker] = {}
         self._orphans: set[TenantName] = set()
         self._clearing: set[str] = set()
-        meters.watch(
-            starting=lambda: self._queue.active,
-            queued=lambda: self._queue.waiting,
-            in_state=self._count_in_state,
-            leads=lambda: self._around is not None,
-            memory_used=lambda: self._queue.used,
-            memory_limit=lambda: self._queue.memory or 0,
-        )
-
+        self._runtime_gone_since: float | None = None
+        gauges: dict[str, Callable[[], float]] = {
+            "leader": lambda: self._around is not None,
+            "memory_declared_bytes": lambda: self._queue.used,
+            "memory_limit_bytes": lambda: self._queue.memory or 0,
+            "memory_missing_bytes": lambda: self._queue.missing,
+            "starts_in_progress": lambda: self._queue.active,
+            "starts_queued": lambda: self._queue.waiting,
+            "starts_oldest_wait_seconds": lambda: self._queue.oldest(monotonic()),
+            "registry_stale_seconds": self._registry_stale,
+            "runtime_unavailable_seconds": lambda: _since(self._runtime_gone_since),
+        }
+        meters.watch(gauges, self._count_in_state)
         meters.watch_lost(lambda: self._lost.lost)
+        meters.watch_calls(store, self._driver)
+        self._saved = Saved(meters.registry, self._mirror, self._need)
 
     def __repr__(self) -> str:
         """One line: how much there is."""
@@ -224,6 +235,7 @@ class Controller:
                 listeners.append(telling)
                 tasks.start(telling.run(self._owned), "webhooks")
             transitions = Transitions(around.owner.owns, listeners)
+            uncount = self._saved.begin(around.owner.owns)
             unsubscribe = self._mirror.subscribe(self._changed)
             unsubscribe_transitions = self._mirror.subscribe(transitions.changed)
             discovering = (self._discovering(self._labels, around, lead).run(),) if self._labels is not None else ()
@@ -239,6 +251,7 @@ class Controller:
             finally:
                 unsubscribe()
                 unsubscribe_transitions()
+                uncount()
                 if lead.lost.is_set():
                     self._around = None
 
@@ -438,6 +451,7 @@ class Controller:
     async def _open_driver(self) -> Machine:
         backoff = Backoff(first=0.2, limit=5.0)
         told = False
+        self._runtime_gone_since = monotonic()
         while True:
             try:
                 await self._driver.open()
@@ -453,7 +467,16 @@ class Controller:
                 return machine
 
     def _runtime_health(self, problem: str | None) -> None:
+        if problem is None:
+            self._runtime_gone_since = None
+        elif self._runtime_gone_since is None:
+            self._runtime_gone_since = monotonic()
         self._ready("runtime", problem)
+
+    def _registry_stale(self) -> float:
+        """Seconds for which the registry has not answered one of those who follow it."""
+        sources = (self._mirror.source, self._accesses.source, self._members.source)
+        return max(_since(source.stale_since) for source in sources)
 
     def _runtime_gone(self, error: RuntimeUnavailableError) -> None:
         self._runtime_health(error.message)
@@ -495,6 +518,10 @@ class Controller:
             logger.warning("the registry was not told in time that local processes end")
         except RegistryError as error:
             logger.warning("the registry was not told that local processes end: %s", error)
+
+
+def _since(moment: float | None) -> float:
+    return 0.0 if moment is None else monotonic() - moment
 
 
 async def _say_stopped(registry: Registry, worker: Worker) -> None:

@@ -1,16 +1,42 @@
-"""passivator's metrics. Labels are closed sets: no tenant's name and no host ever becomes one."""
+"""passivator's metrics. Labels are closed sets: no tenant's name and no host ever becomes one.
+
+All values of a label are shown from the begin: a counter that appears at its first event would hide that event from
+``rate`` and ``increase``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from gogeta import __version__
-from gogeta.domain.lifecycle import Observed
+from gogeta.domain.lifecycle import Cause, Observed
+from gogeta.domain.state import ReasonCode
+from gogeta.domain.wakefulness import Keeps
+from gogeta.registry.metered import MeteredStore, RegistryCollector
+from passivator.metered_driver import MeteredDriver
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_RESULTS: Final = ("ok", "failed")
+_SLEEP_CAUSES: Final = (Cause.IDLE, Cause.ROOM, Cause.SLEEP, Cause.STOP)
+_WAKE_CAUSES: Final = (Cause.REQUEST, Cause.IN_USE, Cause.WAKE, Cause.HOURS, Cause.START)
+
+GAUGES: Final = {
+    "leader": "1 while this process leads its group, 0 while it follows.",
+    "memory_declared_bytes": "Memory declared by what runs and starts.",
+    "memory_limit_bytes": "What that may be at the most; 0: no limit.",
+    "memory_missing_bytes": "What has to become free before the first that waits can start.",
+    "starts_in_progress": "Starts under way.",
+    "starts_queued": "Starts waiting for their turn.",
+    "starts_oldest_wait_seconds": "How long the one that has waited longest has waited; 0: none waits.",
+    "registry_stale_seconds": "How long the registry has not answered; 0 when it does. Nobody is put to sleep then.",
+    "runtime_unavailable_seconds": "How long the runtime has not answered, as far as was asked; 0: it does.",
+}
+"""What is read from the controller at each scrape; ``passivator_`` goes before the names."""
 
 
 class Meters:
@@ -26,7 +52,10 @@ class Meters:
         )
         self.stops = Counter("passivator_stops", "Stops that ended, by result.", ("result",), registry=registry)
         self.passivations = Counter(
-            "passivator_passivations", "Tenants put to sleep or stopped, by cause.", ("cause",), registry=registry
+            "passivator_passivations",
+            "Tenants put to sleep (paused, or stopped) or stopped by an operator, by cause.",
+            ("cause",),
+            registry=registry,
         )
         self.take_backs = Counter(
             "passivator_take_backs",
@@ -53,7 +82,7 @@ class Meters:
             registry=registry,
         )
         self.hours_wakes = Counter(
-            "passivator_hours_wakes", "Tenants started because their hours began.", registry=registry
+            "passivator_scheduled_wakes", "Tenants started because their hours began.", registry=registry
         )
         self.drains = Counter(
             "passivator_drains",
@@ -63,7 +92,7 @@ class Meters:
         )
         self.start_seconds = Histogram(
             "passivator_start_seconds",
-            "How long starts took, by phase: queued, started, ready; and in total.",
+            "How long starts took, by phase: queued, started, ready; and in total. Of a paused tenant: resumed.",
             ("phase",),
             buckets=_SECONDS,
             registry=registry,
@@ -82,12 +111,6 @@ class Meters:
             "passivator_timeline_dropped",
             "Events that are missing in timelines, because the registry could not be written for too long.",
             registry=registry,
-        )
-        self.registry_errors = Counter(
-            "passivator_registry_errors", "Calls of the registry that failed.", registry=registry
-        )
-        self.runtime_errors = Counter(
-            "passivator_runtime_errors", "Calls of the runtime that it did not answer.", registry=registry
         )
         self.resyncs = Counter("passivator_resyncs", "Comparisons of everything.", registry=registry)
         self.removals = Counter("passivator_removals", "Removed tenants that were cleaned up.", registry=registry)
@@ -112,8 +135,6 @@ class Meters:
             ("result",),
             registry=registry,
         )
-        for result in ("delivered", "failed", "given-up", "queue-full"):
-            self.webhooks.labels(result)
         self.discovered = Counter(
             "passivator_discovered",
             "Declarations written after the labels of containers (--discover), by what was done: declared, changed, "
@@ -129,40 +150,63 @@ class Meters:
         )
         self.terms = Counter("passivator_terms", "Times that this process began to lead its group.", registry=registry)
         self.faults = Counter("passivator_faults", "Mistakes of our own: please report them.", registry=registry)
-        self._registry = registry
+        self.registry = registry
+        """Where they are shown."""
+        self._show_all()
         Gauge(
             "passivator_build_info", "Always 1; the labels say what runs.", ("version", "driver"), registry=registry
         ).labels(__version__, driver).set(1)
+
+    def _show_all(self) -> None:
+        """Begin each of them at zero."""
+        for code in ReasonCode:
+            self.starts.labels("failed", code.value)
+            self.crashes.labels(code.value)
+            self.given_up.labels(code.value)
+        self.starts.labels("ok", "")
+        for metric, values in (
+            (self.stops, _RESULTS),
+            (self.pauses, _RESULTS),
+            (self.passivations, _SLEEP_CAUSES),
+            (self.wakes, _WAKE_CAUSES),
+            (self.vetoes, [keeps.value for keeps in Keeps]),
+            (self.overruled, ("at-most", "no-answer")),
+            (self.drains, ("done", "cut", "taken-back")),
+            (self.refused_starts, (ReasonCode.QUEUE_FULL.value, ReasonCode.NO_ROOM.value)),
+            (self.start_seconds, ("queued", "started", "ready", "resumed", "total")),
+            (self.wake_seconds, ("asked", "known", "answered", "total")),
+            (self.webhooks, ("delivered", "failed", "given-up", "queue-full")),
+            (self.discovered, ("declared", "changed", "withdrawn")),
+            (self.refused_labels, ("invalid", "conflict")),
+        ):
+            for value in values:
+                metric.labels(value)
+
+    def watch_calls(self, store: MeteredStore, driver: MeteredDriver) -> None:
+        """Read at each scrape what became of calls of the registry and of the runtime."""
+        self.registry.register(RegistryCollector("passivator", store))
+        self.registry.register(_RuntimeCollector(driver))
 
     def watch_lost(self, lost: Callable[[], int]) -> None:
         """Read at each scrape how often a proxy was lost while it had a tenant in use."""
         Gauge(
             "passivator_lost_proxies",
             "Proxies so far that were lost without a goodbye while they had a tenant in flight.",
-            registry=self._registry,
+            registry=self.registry,
         ).set_function(lost)
 
-    def watch(
-        self,
-        *,
-        starting: Callable[[], int],
-        queued: Callable[[], int],
-        in_state: Callable[[Observed], int],
-        leads: Callable[[], bool],
-        memory_used: Callable[[], int],
-        memory_limit: Callable[[], int],
-    ) -> None:
-        """Read these at each scrape."""
-        for name, what, read in (
-            ("passivator_leader", "1 while this process leads its group, 0 while it follows.", leads),
-            ("passivator_memory_declared_bytes", "Memory declared by what runs and starts.", memory_used),
-            ("passivator_memory_limit_bytes", "What that may be at the most; 0: no limit.", memory_limit),
-        ):
-            Gauge(name, what, registry=self._registry).set_function(read)
-        Gauge("passivator_starts_in_progress", "Starts under way.", registry=self._registry).set_function(starting)
-        Gauge("passivator_starts_queued", "Starts waiting for their turn.", registry=self._registry).set_function(
-            queued
-        )
-        tenants = Gauge("passivator_tenants", "Tenants by observed state.", ("state",), registry=self._registry)
+    def watch(self, read: Mapping[str, Callable[[], float]], in_state: Callable[[Observed], int]) -> None:
+        """Read these at each scrape: one for each name in ``GAUGES``."""
+        for name, what in GAUGES.items():
+            Gauge(f"passivator_{name}", what, registry=self.registry).set_function(read[name])
+        tenants = Gauge("passivator_tenants", "Tenants by observed state.", ("state",), registry=self.registry)
         for state in Observed:
             tenants.labels(state.value).set_function(lambda state=state: in_state(state))  # type: ignore[misc]
+
+
+class _RuntimeCollector(Collector):
+    def __init__(self, driver: MeteredDriver) -> None:
+        self._driver = driver
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._driver.calls.collect("passivator_runtime", "runtime")

@@ -68,6 +68,10 @@ class StartQueue:
         """How many wait for their turn."""
         return len(self._waiting)
 
+    def oldest(self, now: float) -> float:
+        """Seconds for which the one that has waited longest has waited; 0: nobody waits."""
+        return max((now - one.arrived for one, _ in self._waiting.values()), default=0.0)
+
     @property
     def used(self) -> int:
         """Bytes needed by what runs and starts."""

@@ -78,6 +78,8 @@ class Worker:
         """Whether it takes memory: it runs, is paused or is being started, as far as is known."""
         self._looked: Runtime | None = None
         self._desired_revision = -1
+        self._slept_by = record.desired_revision if record is not None and observed.state is Observed.PAUSED else -1
+        """The wish of the last sleep that was counted."""
         self._decided_at = 0.0
         self._ours = {"driver": self._kind, "group": around.owner.group}
         self._retry = _retry_on_record(observed.reason, around.retry)
@@ -150,14 +152,11 @@ class Worker:
         try:
             pause = await self._step()
         except RegistryError as error:
-            self._around.meters.registry_errors.inc()
             logger.info("tenant %s: waiting for the registry: %s", self.name, error)
         except RuntimeUnavailableError as error:
-            self._around.meters.runtime_errors.inc()
             self._around.runtime_gone(error)
             logger.info("tenant %s: waiting for the runtime: %s", self.name, error)
         except DriverError as error:
-            self._around.meters.runtime_errors.inc()
             logger.warning("tenant %s: %s", self.name, error)
         except Exception:
             self._around.meters.faults.inc()
@@ -467,6 +466,7 @@ class Worker:
                 self.slumber.can_pause = False
         else:
             around.meters.pauses.labels("ok").inc()
+            self._fell_asleep(record)
         return AT_ONCE
 
     async def _resume(self, record: TenantRecord) -> None:
@@ -520,8 +520,14 @@ class Worker:
         self._stop_retry = Retry()
         around.meters.stops.labels("ok").inc()
         if cause is StopCause.ASLEEP:
-            around.meters.passivations.labels((record.desired.cause or Cause.SLEEP).value).inc()
+            self._fell_asleep(record)
         return AT_ONCE
+
+    def _fell_asleep(self, record: TenantRecord) -> None:
+        """Count a sleep: one for each wish, also where a pause is followed by a stop."""
+        if record.desired_revision != self._slept_by:
+            self._slept_by = record.desired_revision
+            self._around.meters.passivations.labels((record.desired.cause or Cause.SLEEP).value).inc()
 
     def _happened(self, record: TenantRecord, event: Event, reason: Reason | None) -> None:
         """Something that needs no driver call, only a record."""

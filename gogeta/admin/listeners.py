@@ -10,9 +10,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from gogeta.net.listener import TurnedAway
+
 if TYPE_CHECKING:
     from gogeta.net.certificates import Certificates
-    from gogeta.net.listener import Listener, TurnedAway
+    from gogeta.net.listener import Listener
 
 
 class ListenerCollector(Collector):
@@ -34,10 +36,12 @@ class ListenerCollector(Collector):
         for listener in self._listeners:
             counts.update(listener.turned_away)
         turned_away = CounterMetricFamily(
-            "gogeta_connections_turned_away", "Connections that ended before that, by reason.", labels=("reason",)
+            "gogeta_connections_turned_away",
+            "Connections that ended before they were visitors', by reason.",
+            labels=("reason",),
         )
-        for reason, count in sorted(counts.items()):
-            turned_away.add_metric((reason.value,), count)
+        for reason in TurnedAway:
+            turned_away.add_metric((reason.value,), counts[reason])
         yield turned_away
         certificates = self._certificates
         if certificates is None:

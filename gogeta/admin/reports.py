@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
@@ -18,6 +18,8 @@ from prometheus_client.core import Metric
 from gogeta.domain.errors import InvalidInputError
 from gogeta.kit.channel import Channel
 from gogeta.kit.log_levels import change_log_levels, read_log_levels
+from gogeta.net.by_tenant import OTHER
+from gogeta.settings import MOST_METRICS_TENANTS
 
 logger = logging.getLogger(__name__)
 
@@ -32,12 +34,15 @@ PREPARED: Final = "prepared"
 SERVING: Final = "serving"
 ENDING: Final = "ending"
 
+TENANT: Final = "tenant"
+"""The one label that is no closed set."""
 _LASTING: Final = frozenset({"counter", "histogram", "summary"})
 """Kinds of metrics that only ever grow."""
 _LARGEST: Final = frozenset(
     {
         "gogeta_build_info",
         "gogeta_registry_stale_seconds",
+        "gogeta_registry_watch_behind_seconds",
         "gogeta_registry_revision",
         "gogeta_registry_quarantined_keys",
         "gogeta_tenants",
@@ -121,7 +126,8 @@ class Past:
 
     def add(self, report: Report) -> None:
         """Remember the last words of a worker; its gauges end with it."""
-        both = (self.report, Report(families=tuple(family for family in report.families if family.kind in _LASTING)))
+        last = Report(families=tuple(family for family in report.families if family.kind in _LASTING))
+        both = (_without_old_tenants(self.report, last), last)
         self.report = Report(
             families=tuple(
                 Family(
@@ -138,6 +144,26 @@ class Past:
                 for metric in together(both)
             )
         )
+
+
+def _tenants(report: Report) -> set[str]:
+    samples = (sample for family in report.families for sample in family.samples)
+    return {value for sample in samples for label, value in sample.labels if label == TENANT}
+
+
+def _without_old_tenants(past: Report, last: Report) -> Report:
+    """Once too many tenants have been named in all the time, those that are named no more are some of the others."""
+    named = _tenants(last)
+    old = _tenants(past) - named - {OTHER}
+    if len(named | old) <= MOST_METRICS_TENANTS:
+        return past
+
+    def renamed(sample: Sample) -> Sample:
+        labels = ((label, OTHER if label == TENANT and value in old else value) for label, value in sample.labels)
+        return replace(sample, labels=tuple(labels))
+
+    families = (replace(family, samples=tuple(map(renamed, family.samples))) for family in past.families)
+    return replace(past, families=tuple(families))
 
 
 def encode(report: Report) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from gogeta.domain.lifecycle import Meeting
 from gogeta.domain.state import Phase
 from gogeta.domain.timeline import WakeReport
 from gogeta.kit.clock import wall_ms
+from gogeta.net.tally import ANSWERED, FAILED, UNFETCHED
 
 if TYPE_CHECKING:
     from gogeta.net.exchange import Exchange
@@ -60,6 +61,8 @@ class Awaited:
     """Its span, where there is one."""
     up_at: float = 0.0
     """When it was first seen to be up, as far as we looked."""
+    failed: bool = False
+    """Whether it has come to nothing, and been counted so; it may be tried again all the same."""
 
 
 class Awaiting:
@@ -79,6 +82,7 @@ class Awaiting:
             if _asking(entry):
                 return
             # That was another wake: its answer was never fetched, or it could not be asked for.
+            self._unfetched(entry.awaited)
             self._done(entry)
         if len(self._entries) >= _MOST:
             return
@@ -135,6 +139,9 @@ class Awaiting:
             if awaited is None or not self._proxy.fleet.known(entry):
                 self._done(entry)
                 continue
+            if entry.meeting in _OVER and awaited.wake and not awaited.failed:
+                awaited.failed = True
+                self._proxy.tally.wake_ends[FAILED] += 1
             if awaited.trace is not None:
                 self._look(entry, awaited, now)
             exchange = awaited.exchange
@@ -149,6 +156,7 @@ class Awaiting:
                 # It left, or failed: the next one that is forwarded counts.
                 awaited.exchange, awaited.known_at = None, 0.0
             elif now - awaited.began > _PATIENCE and exchange is None:
+                self._unfetched(awaited)
                 self._done(entry)
 
     def _report(self, entry: Entry, awaited: Awaited, first_byte_at: float) -> None:
@@ -159,6 +167,7 @@ class Awaiting:
             ("answered", first_byte_at - awaited.known_at),
         )
         self._proxy.tally.wake_seconds.add(first_byte_at - awaited.began)
+        self._proxy.tally.wake_ends[ANSWERED] += 1
         if len(self._reports) >= _MOST:
             self._proxy.tally.wake_reports_dropped += 1
             return
@@ -171,6 +180,11 @@ class Awaiting:
             phases=tuple(Phase(name, round(max(seconds, 0.0) * 1000, 3)) for name, seconds in steps),
             held=awaited.held,
         )
+
+    def _unfetched(self, awaited: Awaited) -> None:
+        """Nobody came for the answer; a wake that had failed is counted already."""
+        if awaited.wake and not awaited.failed:
+            self._proxy.tally.wake_ends[UNFETCHED] += 1
 
     def _look(self, entry: Entry, awaited: Awaited, now: float) -> None:
         """Of a wake that is traced: when the tenant is up although nobody comes, and whether it failed."""

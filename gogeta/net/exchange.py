@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from gogeta.core.access_record import Ending
 from gogeta.core.pages import Page, error_page, grpc_refusal, grpc_type, problem
-from gogeta.core.refusal import Reason
+from gogeta.core.refusal import STATUS, Reason
 from gogeta.core.request import RequestHead
 from gogeta.net.reading import Hold
 
@@ -243,6 +243,7 @@ class Exchange:
         head, request_id = self.head, self.request_id.decode()
         if (grpc := grpc_type(head.field(b"content-type"))) is not None:
             page = grpc_refusal(grpc, reason, request_id, again=again, retry_after=retry_after)
+            self._count_as(STATUS[reason])
         elif head.reads_pages(self.method):
             page = error_page(
                 reason,
@@ -256,6 +257,13 @@ class Exchange:
         else:
             page = problem(reason, request_id, again=again, retry_after=retry_after)
         self.reply(page, reason)
+
+    def _count_as(self, status: int) -> None:
+        """Its answer is 200 in HTTP's words, because gRPC's say the rest: it counts as what they stand for."""
+        answers = (self.downstream.proxy.tally if self.entry is None else self.entry).answers
+        answers[status // 100] += 1
+        # Its end will add to this one.
+        answers[2] -= 1
 
     def reply(self, page: Page, reason: Reason) -> None:
         """Answer with a page of our own, counted under ``reason``."""

@@ -17,6 +17,7 @@ from gogeta.domain.lifecycle import Meeting
 from gogeta.domain.state import TenantRecord
 from gogeta.domain.tenant import Tenant, TenantName
 from gogeta.domain.upstreams import Upstream
+from gogeta.net.by_tenant import CLASSES, AnswersByTenant
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,6 +35,7 @@ class Entry:
     __slots__ = (
         "_defaults",
         "_https_for_all",
+        "answers",
         "awaited",
         "bounds",
         "endpoints",
@@ -54,12 +56,14 @@ class Entry:
         "written_in_use",
     )
 
-    def __init__(self, record: TenantRecord, defaults: Bounds, *, https_only: bool = False) -> None:
+    def __init__(self, record: TenantRecord, defaults: Bounds, answers: list[int], *, https_only: bool = False) -> None:
         """An entry with nothing in flight; ``defaults`` hold where the tenant says nothing else.
 
-        ``https_only``: for all tenants, whatever they declare.
+        ``answers``: where final responses are counted, by the first digit of their status. ``https_only``: for all
+        tenants, whatever they declare.
         """
         self.name: TenantName = record.tenant.name
+        self.answers = answers
         self._defaults = defaults
         self.awaited: Awaited | None = None
         """The wake that was asked for here, until the first byte of its answer."""
@@ -144,8 +148,12 @@ class Entry:
 class Fleet:
     """All entries, and which host leads to which."""
 
-    def __init__(self, defaults: Bounds, *, https_only: bool = False) -> None:
-        """``defaults`` hold for tenants that say nothing else. ``https_only``: for all tenants."""
+    def __init__(self, defaults: Bounds, by_tenant: AnswersByTenant | None = None, *, https_only: bool = False) -> None:
+        """``defaults`` hold for tenants that say nothing else. ``https_only``: for all tenants.
+
+        ``by_tenant``: where their answers are counted; nobody looks at them when not given.
+        """
+        self.by_tenant = by_tenant or AnswersByTenant(0, [0] * CLASSES)
         self.entries: dict[str, Entry] = {}
         self._removed: dict[str, Entry] = {}
         """Entries of tenants that were removed while something was in flight: declared again, they go on."""
@@ -183,6 +191,7 @@ class Fleet:
         if after is None:
             if entry is not None:
                 del self.entries[name]
+                self.by_tenant.end(entry)
                 close(entry.retire())
                 entry.endpoints = ()
                 entry.meeting = Meeting.STOPPED
@@ -192,12 +201,13 @@ class Fleet:
         if entry is None:
             self.by_host.clear()
             # What is in flight may be at the container that the new declaration goes on with, and keeps it awake.
-            entry = self._removed.pop(name, None)
+            entry, answers = self._removed.pop(name, None), self.by_tenant.begin()
             if entry is not None and entry.in_flight:
+                entry.answers = answers
                 self.entries[name] = entry
                 close(entry.update(after))
             else:
-                self.entries[name] = entry = Entry(after, self._defaults, https_only=self._https_only)
+                self.entries[name] = entry = Entry(after, self._defaults, answers, https_only=self._https_only)
         else:
             close(entry.update(after))
         self.on_change(entry)

@@ -29,6 +29,7 @@ from gogeta.kit.clock import exact, wall_ms
 from gogeta.kit.tasks import Tasks
 from gogeta.net.activity import Activity
 from gogeta.net.awaiting import Awaiting
+from gogeta.net.by_tenant import AnswersByTenant
 from gogeta.net.dialing import Dialer
 from gogeta.net.doorkeeper import Doorkeeper
 from gogeta.net.fleet import Entry, Fleet
@@ -147,7 +148,8 @@ class Proxy:
         self.tasks = tasks
         self.tally = Tally()
         bounds = Bounds(settings.max_body, settings.exchange_timeout or 0.0, settings.max_idle_upstream)
-        self.fleet = Fleet(bounds, https_only=settings.https_redirect)
+        by_tenant = AnswersByTenant(settings.metrics_tenants, self.tally.answers)
+        self.fleet = Fleet(bounds, by_tenant, https_only=settings.https_redirect)
         self.holding = Holding(self)
         self.fleet.on_change = self.holding.changed
         self.waker = Waker(self, registry)
@@ -396,7 +398,7 @@ class Proxy:
         clock = self.clock
         now = clock()
         if exchange.status:
-            tally.answers[exchange.status // 100] += 1
+            (tally if entry is None else entry).answers[exchange.status // 100] += 1
             if exchange.first_byte_at or exchange.forwarded_at:
                 first = exchange.first_byte_at = exchange.first_byte_at or now
                 tally.first_byte_seconds.add(first - exchange.began)

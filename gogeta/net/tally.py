@@ -5,32 +5,21 @@ It knows nothing of Prometheus; ``gogeta.admin.metrics`` gives these numbers the
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final
 
-BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
-"""Upper bounds of the latency buckets, in seconds."""
+from gogeta.kit.histogram import Histogram
 
-
-@dataclass(slots=True)
-class Histogram:
-    """Counts per bucket (the last one is "more"), and the sum."""
-
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
-    total: float = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Count one observation."""
-        self.counts[bisect_left(BOUNDS, seconds)] += 1
-        self.total += seconds
-
-    def __add__(self, other: Histogram) -> Histogram:
-        """Both together."""
-        return Histogram(
-            [one + two for one, two in zip(self.counts, other.counts, strict=True)], self.total + other.total
-        )
+SIDES: Final = ("client", "upstream", "timeout", "drain", "limit")
+"""What may cut an exchange whose response had begun; ``limit``: the request's body became larger than is taken."""
+WAKE_RESULTS: Final = ("asked", "joined", "refused", "over-budget", "unavailable", "failed")
+"""What may become of asking the registry for a wake; ``joined``: somebody else was first."""
+ANSWERED: Final = "answered"
+FAILED: Final = "failed"
+UNFETCHED: Final = "unfetched"
+WAKE_ENDS: Final = (ANSWERED, FAILED, UNFETCHED)
+"""What may become of a wake that was asked for here."""
 
 
 @dataclass(slots=True)
@@ -40,12 +29,11 @@ class Tally:
     connections: int = 0
     """Visitors' connections accepted so far."""
     answers: list[int] = field(default_factory=lambda: [0] * 6)
-    """Final responses by the first digit of their status."""
+    """Final responses by the first digit of their status; ``by_tenant.py`` says which are counted elsewhere."""
     refusals: Counter[str] = field(default_factory=Counter)
     """Answers of our own, by reason."""
     broken: Counter[str] = field(default_factory=Counter)
-    """Exchanges cut after their response had begun, by side: ``client``, ``upstream``, ``timeout``, ``drain``;
-    ``limit``: the request's body became larger than is taken."""
+    """Exchanges cut after their response had begun, by side (``SIDES``)."""
     upstream_connects: int = 0
     upstream_connect_failures: int = 0
     upstream_reuses: int = 0
@@ -66,7 +54,9 @@ class Tally:
     first_byte_seconds: Histogram = field(default_factory=Histogram)
     """From the head read to the first byte of the final answer, for the same."""
     wakes: Counter[str] = field(default_factory=Counter)
-    """Wakes asked of the registry, by result: ``asked``, ``joined``, ``refused``, ``over-budget``, ``unavailable``."""
+    """Wakes asked of the registry, by result (``WAKE_RESULTS``)."""
+    wake_ends: Counter[str] = field(default_factory=Counter)
+    """Wakes asked for here, by what a visitor had of them (``WAKE_ENDS``)."""
     unwoken: Counter[str] = field(default_factory=Counter)
     """Requests to sleeping tenants that were answered without a wake, by why."""
     wake_seconds: Histogram = field(default_factory=Histogram)

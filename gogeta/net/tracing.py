@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 from gogeta.core.access_record import Ending
 from gogeta.core.field_lines import FieldLines
 from gogeta.core.fields import TRACED_REQUEST_KINDS
+from gogeta.core.pages import grpc_type
+from gogeta.core.refusal import STATUS, Reason
 from gogeta.core.response import SWITCHING
 from gogeta.domain.trace_context import TraceContext, parse_traceparent, parse_tracestate
 from gogeta.kit.tracing import MOST_LINKS, SERVER, Span, Tracing, attributes, exact_epoch
@@ -246,6 +248,9 @@ def _failure(exchange: Exchange) -> str | None:
     """Why a request counts as failed: what a tenant or we failed at, and what broke off on this side."""
     if exchange.status >= 500:
         return exchange.refusal or f"status {exchange.status}"
+    if exchange.refusal and grpc_type(exchange.head.field(b"content-type")) is not None:
+        # Refused in gRPC's words, under 200 in HTTP's: it counts as what they stand for.
+        return exchange.refusal if STATUS[Reason(exchange.refusal)] >= 500 else None
     if exchange.ending in (Ending.UPSTREAM, Ending.TIMEOUT):
         return exchange.ending.value
     return None

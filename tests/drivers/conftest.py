@@ -8,7 +8,7 @@ import pytest
 from passivator.drivers.base import Driver
 from passivator.drivers.docker import DockerDriver
 from passivator.drivers.process import ProcessDriver
-from tests.drivers.worlds import KINDS, DockerWorld, MemoryWorld, ProcessWorld, World
+from tests.drivers.worlds import KINDS, DockerWorld, MemoryWorld, MeteredWorld, ProcessWorld, World
 from tests.rig.docker import DockerEngine
 
 
@@ -18,6 +18,8 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     world: World
     if request.param == "memory":
         world = MemoryWorld()
+    elif request.param == "metered":
+        world = MeteredWorld()
     elif request.param == "process":
         world = ProcessWorld(tmp_path)
     else:

@@ -18,10 +18,12 @@ from passivator.drivers.docker import DockerDriver
 from passivator.drivers.memory import MemoryDriver
 from passivator.drivers.memory_engine import MemoryEngine
 from passivator.drivers.process import ProcessDriver
+from passivator.metered_driver import MeteredDriver
 from tests.rig.docker import DockerEngine
 
 KINDS = [
     "memory",
+    "metered",
     "process",
     pytest.param("docker", marks=pytest.mark.docker),
 ]
@@ -155,6 +157,13 @@ class MemoryWorld(World):
 
     async def freeze(self, driver: Driver, tenant: Tenant) -> None:
         await self.engine.pause(f"gogeta-{tenant.name}")
+
+
+class MeteredWorld(MemoryWorld):
+    """What passivator really uses: each driver behind a meter."""
+
+    def make(self) -> Driver:
+        return MeteredDriver(super().make())
 
 
 class ProcessWorld(World):

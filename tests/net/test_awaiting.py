@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from gogeta.domain.lifecycle import Cause, Desired
-from gogeta.domain.state import DesiredState
+from gogeta.domain.lifecycle import Cause, Desired, Observed
+from gogeta.domain.state import DesiredState, ObservedState, Reason, ReasonCode
 from gogeta.domain.timeline import WakeReport
 from gogeta.registry.registry import DesiredChange
 from tests.net.stage import Stage, reset, stage
@@ -63,7 +63,8 @@ async def test_the_request_that_asks_is_named_and_its_steps_are_all_of_its_time(
         assert (report.wake, report.by, report.visitor, report.held) == (1, "test", "program", 5)
         assert [phase.name for phase in report.phases] == ["asked", "known", "answered"]
         assert all(phase.ms >= 0 for phase in report.phases)
-        assert 0 < sum(phase.ms for phase in report.phases) <= took
+        # Each of them is rounded.
+        assert 0 < sum(phase.ms for phase in report.phases) <= took + 0.1
         assert on.registry.askers == [report.request_id]
         assert report.request_id
         assert on.proxy.tally.wake_seconds.counts.count(0) < len(on.proxy.tally.wake_seconds.counts)
@@ -206,3 +207,34 @@ async def test_a_tenant_that_is_awake_is_not_looked_at(path: str) -> None:
         assert (await on.ask(get(path))).status == 200
         assert not on.proxy.fleet.entries["acme"].limited
         assert await reported(on) == []
+
+
+async def test_wakes_are_counted_by_how_they_ended() -> None:
+    async with stage() as on:
+        plays_registry(on)
+        on.declare()
+        ends = on.proxy.tally.wake_ends
+        asking = asyncio.create_task(on.ask(get()))
+        await until(lambda: on.proxy.tally.held)
+        on.change("acme", observed=ObservedState(state=Observed.FAILED, reason=Reason(ReasonCode.EXITED, "it ended")))
+        assert (await asking).status == 503
+        await reported(on)
+        await reported(on)
+        assert ends == {"failed": 1}, "once, however often it is looked at"
+        await answers(on, App())
+        assert (await on.ask(get())).status == 200
+        await reported(on)
+        assert ends == {"failed": 1, "answered": 1}, "it was tried again, and then it answered"
+
+
+async def test_a_wake_whose_answer_nobody_fetched_is_counted_as_that() -> None:
+    async with stage() as on:
+        plays_registry(on)
+        on.declare(wake={"mode": "page"})
+        assert (await on.ask(get("/", *NAVIGATES))).status == 503
+        await answers(on, App())
+        await reported(on)
+        assert not on.proxy.tally.wake_ends
+        on.change("acme", desired=DesiredState(state=Desired.PASSIVATED), observed=on.observed(None))
+        assert (await on.ask(get("/", *NAVIGATES))).status == 503
+        assert on.proxy.tally.wake_ends == {"unfetched": 1}

@@ -17,7 +17,7 @@ from gogeta.domain.trace_context import parse_traceparent
 from gogeta.kit.tracing import Span, Tracing
 from gogeta.registry.registry import DesiredChange
 from tests.net.stage import stage
-from tests.net.talk import NAVIGATES, App, get, until
+from tests.net.talk import NAVIGATES, App, get, post, until
 from tests.net.test_awaiting import answers, plays_registry, started
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -232,3 +232,16 @@ def test_a_head_with_more_lines_is_the_same_in_everything_else() -> None:
     assert more.lines == head.lines + b"a: b\r\n"
     for name in set(RequestHead.__slots__) - {"lines"}:
         assert getattr(more, name) is getattr(head, name), name
+
+
+async def test_a_refusal_in_grpcs_words_is_a_failure_where_the_same_in_https_would_be() -> None:
+    tracing = Kept()
+    call = ("Content-Type: application/grpc",)
+    async with stage(tracing) as on:
+        on.declare(wake={"timeout": 0.05})
+        assert (await on.ask(post(b"x", *call))).status == 200
+        assert (await on.ask(post(b"x", *call, host="nobody.test"))).status == 200
+    errors = {
+        span.attributes["gogeta.refusal"]: span.error for span in tracing.spans if "gogeta.refusal" in span.attributes
+    }
+    assert errors == {"wake-timeout": "wake-timeout", "unknown-host": None}

@@ -564,7 +564,7 @@ async def test_hours_with_wake_start_it_and_an_operators_sleep_in_them_stands(st
         slept = now()
         await stage.until("acme", Observed.STARTED, within=2000)
         assert now() - slept == pytest.approx(1800, abs=10)
-        assert stage.metric("passivator_hours_wakes_total") == 2
+        assert stage.metric("passivator_scheduled_wakes_total") == 2
         with patch("gogeta.registry.registry.wall_ms", lambda: moment("2026-01-16 17:01")):
             await stage.registry.change_desired("acme", Cause.SLEEP)
         await stage.until("acme", Observed.STOPPED, within=5)

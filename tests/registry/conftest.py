@@ -8,12 +8,13 @@ import pytest
 
 from gogeta.kit.setting_values import parse_registry
 from gogeta.registry.memory import MemorySpace, MemoryStore
+from gogeta.registry.metered import MeteredStore
 from gogeta.registry.opening import open_store
 from gogeta.registry.store import Store
 from gogeta.settings import RegistrySettings
 from tests.rig.etcd import EtcdCluster, EtcdServer
 
-KINDS = ["memory", "embedded", "etcd", "etcd-cluster"]
+KINDS = ["memory", "metered", "embedded", "etcd", "etcd-cluster"]
 
 
 class Stores:
@@ -36,13 +37,16 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
             cleanup.push_async_callback(store.close)
             return store
 
-        if kind == "memory":
+        if kind in ("memory", "metered"):
             space = MemorySpace()
 
             async def compact_memory() -> None:
                 space.compact()
 
-            yield Stores(kind, lambda: kept(MemoryStore(space)), compact_memory)
+            def make() -> Store:
+                return MemoryStore(space) if kind == "memory" else MeteredStore(MemoryStore(space))
+
+            yield Stores(kind, lambda: kept(make()), compact_memory)
         elif kind == "embedded":
             from gogeta.registry.embedded import EmbeddedStore  # noqa: PLC0415  # not for the other kinds
 

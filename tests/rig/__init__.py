@@ -54,6 +54,10 @@ Fixtures
             await page.navigate("http://acme.localhost:8080/")
             await page.wait_for_text("Hello", timeout=20)   # across reloads; also .title(), .text(), .screenshot(path)
 
+Prometheus (tests.rig.prometheus)
+    promtool("check", "metrics", given=text)              # -> .returncode, .stdout, .stderr
+    Prometheus(processes, folder, {"gogeta": admin_port}, rules)   # scrapes twice a second; .query(), .until_firing()
+
 Plain functions
     tests.rig.ports.free_port() -> int                    # never handed out twice, by no run on this machine
     tests.rig.ports.wait_for_port(port, timeout=10)

@@ -18,6 +18,7 @@ declare -A command_of=(
   [iproute2]=ip
   [nginx-light]=nginx
   [nodejs]=node
+  [prometheus]=promtool
   [systemd]=systemd-analyze
   [wrk]=wrk
 )
