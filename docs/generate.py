@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from gogeta import __version__
+from gogeta.api.events import Events
+from gogeta.api.log_levels import log_level_operations
+from gogeta.api.openapi import document
+from gogeta.api.site import operations
+from gogeta.api.tenant_logs import TenantLogs
 from gogeta.cli.reference import Chapter, cli_page, settings_page
+from gogeta.cli.reference_api import api_page
+from gogeta.cli.reference_values import schema_page, tenants_page
+from gogeta.kit.tasks import Tasks
+from gogeta.registry.memory import MemoryStore
+from gogeta.registry.mirror import TenantMirror
+from gogeta.registry.registry import Registry
 from gogeta.settings import ServeSettings
 from passivator.settings import PassivatorSettings
 
@@ -25,10 +38,25 @@ CHAPTERS = (
 )
 
 
+def described() -> dict[str, Any]:
+    """The OpenAPI document as an admin listener serves it."""
+    store = MemoryStore()
+    registry, mirror = Registry(store, "docs"), TenantMirror(store)
+    more = [TenantLogs(registry, None).operation, *log_level_operations()]
+    listed = operations(registry, mirror, Events(mirror, program="docs"), Tasks("docs"), more)
+    return document(listed, version=__version__)
+
+
 def pages() -> dict[Path, str]:
     """Each page's place and text."""
     here = Path(__file__).parent
-    return {here / "settings.md": settings_page(CHAPTERS), here / "cli.md": cli_page()}
+    return {
+        here / "settings.md": settings_page(CHAPTERS),
+        here / "cli.md": cli_page(),
+        here / "tenants.md": tenants_page(),
+        here / "api-reference.md": api_page(described()),
+        here / "registry-schema.md": schema_page(),
+    }
 
 
 if __name__ == "__main__":
