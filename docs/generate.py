@@ -10,12 +10,19 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
+from gogeta import __version__
 from gogeta.admin.listeners import ListenerCollector
 from gogeta.admin.metrics import ProxyCollector
 from gogeta.admin.questions import QUESTIONS
+from gogeta.api.events import Events
 from gogeta.api.log_levels import log_level_operations
+from gogeta.api.openapi import document
+from gogeta.api.site import operations
+from gogeta.api.tenant_logs import TenantLogs
 from gogeta.cli.metrics_page import Program, metrics_page
 from gogeta.cli.reference import Chapter, cli_page, settings_page
+from gogeta.cli.reference_api import api_page
+from gogeta.cli.reference_values import schema_page, tenants_page
 from gogeta.dashboard.serving import serve_admin
 from gogeta.domain.upstreams import Forbidden
 from gogeta.kit.admin_site import AdminSite
@@ -102,6 +109,15 @@ def programs() -> tuple[Program, Program]:
     )
 
 
+def described() -> dict[str, Any]:
+    """The OpenAPI document as an admin listener serves it."""
+    store = MemoryStore()
+    registry, mirror = Registry(store, "docs"), TenantMirror(store)
+    more = [TenantLogs(registry, None).operation, *log_level_operations()]
+    listed = operations(registry, mirror, Events(mirror, program="docs"), Tasks("docs"), more)
+    return document(listed, version=__version__)
+
+
 def pages() -> dict[Path, str]:
     """Each page's place and text."""
     here = Path(__file__).parent
@@ -109,6 +125,9 @@ def pages() -> dict[Path, str]:
         here / "settings.md": settings_page(CHAPTERS),
         here / "cli.md": cli_page(),
         here / "metrics.md": metrics_page(programs()),
+        here / "tenants.md": tenants_page(),
+        here / "api-reference.md": api_page(described()),
+        here / "registry-schema.md": schema_page(),
     }
 
 

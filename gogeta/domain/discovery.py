@@ -37,6 +37,7 @@ class Refusal:
     source: str
     """``container NAME`` or ``Compose project NAME``."""
     why: Refused
+    """What kind of trouble it is."""
     message: str
     """What is wrong, and with which label."""
     names: tuple[str, ...] = ()
@@ -54,8 +55,11 @@ class Discovery:
     __pydantic_config__ = _LENIENT
 
     at: int = 0
+    """When it looked, epoch milliseconds."""
     by: str = ""
+    """The passivator."""
     refusals: tuple[Refusal, ...] = ()
+    """At most ``MOST_REFUSALS``."""
     more: int = 0
     """Refusals that there is no room for."""
 

@@ -41,7 +41,7 @@ _Never = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sleep:
-    """How deep a tenant sleeps, and after how long without use. None, or ``never``: not at all."""
+    """How deep a tenant sleeps, and after how long without use. ``never`` (None): not at all."""
 
     __pydantic_config__ = _STRICT
 

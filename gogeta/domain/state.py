@@ -57,7 +57,9 @@ class Reason:
     __pydantic_config__ = _LENIENT
 
     code: ReasonCode
+    """For programs."""
     message: str
+    """For operators."""
     retry_at: int | None = None
     """When it is tried again, epoch milliseconds; None when nothing is planned."""
     failures: int = 0
@@ -75,11 +77,13 @@ class DesiredState:
     __pydantic_config__ = _LENIENT
 
     state: Desired
+    """What it should be."""
     cause: Cause | None = None
     """None for the state a tenant was created with."""
     by: str = ""
     """The writer: ``gogeta/HOST-PID``, ``passivator/HOST-PID``, ``cli/USER``."""
     since: int = 0
+    """When it was last changed, epoch milliseconds."""
     wakes: int = 0
     """How many times it was woken; the number of the present wake while it is started."""
     request_id: str = ""
@@ -101,7 +105,9 @@ class Phase:
     __pydantic_config__ = _LENIENT
 
     name: str
+    """Which step."""
     ms: float
+    """How long it took, milliseconds."""
 
 
 PAST_STARTS: Final = 8
@@ -115,7 +121,9 @@ class ObservedState:
     __pydantic_config__ = _LENIENT
 
     state: Observed
+    """What it is."""
     since: int = 0
+    """Since when, epoch milliseconds."""
     endpoints: tuple[Endpoint, ...] = ()
     """Where it answers; only while started."""
     instance: str = ""
@@ -131,6 +139,7 @@ class ObservedState:
     past_starts: tuple[float, ...] = ()
     """How long its latest successful starts took from their turn to ready, in milliseconds, the latest last."""
     reason: Reason | None = None
+    """Why it failed; None where nothing did."""
     driver: str = ""
     """The kind of driver that runs it: who has to clean up when the declaration is gone."""
     group: str = ""
@@ -146,6 +155,7 @@ class LastAccess:
     at: int
     """Epoch milliseconds of the proxy's clock. Readers measure ages from when they saw the value change."""
     by: str = ""
+    """The proxy."""
     in_flight: int = 0
     """Requests and tunnels open in that proxy when it wrote."""
     tunnels: int = 0
@@ -161,8 +171,11 @@ class Member:
     kind: str
     """``gogeta`` or ``passivator``."""
     id: str
+    """``HOST-PID``."""
     since: int = 0
+    """When it was started, epoch milliseconds."""
     listeners: tuple[Endpoint, ...] = ()
+    """Where it listens, its admin listener included."""
     runtime: tuple[Endpoint, ...] = ()
     """Endpoints of the container runtime it drives, where those are TCP."""
     driver: str = ""
@@ -187,6 +200,7 @@ class Leader:
     by: str
     """The process: ``passivator/HOST-PID``."""
     since: int = 0
+    """Since when it leads, epoch milliseconds."""
     mark: str = ""
     """Tells one run of one process on one machine from all others: a successor there need not wait for the lease."""
 
@@ -200,7 +214,9 @@ class Suspicion:
     instance: str
     """The instance that was tried, so that a hint about an earlier one says nothing about the present one."""
     at: int = 0
+    """When it was tried, epoch milliseconds."""
     by: str = ""
+    """The proxy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

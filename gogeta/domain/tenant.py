@@ -82,7 +82,8 @@ def _wake_mode(value: object) -> object:
     return value
 
 
-def _limit(value: object) -> float:
+def parse_limit(value: object) -> float:
+    """Seconds from a duration; 0 and ``never`` are no limit. Raises ValueError."""
     return parse_duration_or_never(value) or 0.0
 
 
@@ -127,7 +128,9 @@ class DockerSpec:
     command: Words | None = None
     """Words that replace the image's command."""
     entrypoint: Words | None = None
+    """Words that replace the image's entrypoint."""
     env: Environment = field(default_factory=dict)
+    """Variables of its environment."""
     volumes: tuple[str, ...] = ()
     """Binds as Docker writes them: ``/host/path:/path[:ro]`` or ``volume-name:/path[:ro]``."""
     memory: Size | None = None
@@ -137,10 +140,13 @@ class DockerSpec:
     pids: Annotated[int, Field(ge=1)] = 256
     """Most processes and threads."""
     labels: dict[str, str] = field(default_factory=dict)
+    """Further labels of the container."""
     cap_add: tuple[str, ...] = ()
     """Capabilities kept; all others are dropped."""
     user: Word | None = None
+    """Whom it runs as, instead of the image's user."""
     read_only: bool = False
+    """Whether the container's own file system is read-only."""
     init: bool = True
     """Run a small init as PID 1, so that SIGTERM ends programs that do not handle it."""
     network: DockerName | None = None
@@ -157,6 +163,7 @@ class ProcessSpec:
     cwd: Word | None = None
     """Working folder; a relative one is meant from the folder of tenants.yaml."""
     env: Environment = field(default_factory=dict)
+    """Variables of its environment, beside the few that it is given."""
     memory: Size | None = None
     """Most address space of each of its processes, in bytes."""
     open_files: Annotated[int, Field(ge=8)] | None = None
@@ -170,6 +177,7 @@ class Ready:
     __pydantic_config__ = _STRICT
 
     path: Annotated[str, Field(pattern=r"^/[!-~]*$", max_length=2048)] | None = None
+    """Asked with GET until it answers 2xx or 3xx."""
     timeout: Annotated[Duration, Field(gt=0)] = 60.0
     """Seconds from the start until it has to be ready; after that the start has failed."""
 
@@ -209,7 +217,7 @@ class Limits:
 
     body: Size | None = None
     """Largest request body in bytes (``100m``); a larger one is refused with 413. ``--max-body`` when not given."""
-    exchange: Annotated[float, BeforeValidator(_limit)] | None = None
+    exchange: Annotated[float, BeforeValidator(parse_limit)] | None = None
     """Longest whole exchange in seconds (``1h``; 0 or ``never``: no limit), upgraded connections exempt.
     ``--exchange-timeout`` when not given."""
 
@@ -221,26 +229,36 @@ class Tenant:
     __pydantic_config__ = _STRICT
 
     name: Annotated[TenantName, BeforeValidator(_name)]
+    """1 to 63 small letters, digits and inner hyphens."""
     hosts: Annotated[tuple[Annotated[str, BeforeValidator(_pattern)], ...], Field(min_length=1, max_length=_MAX_HOSTS)]
+    """What it answers for: ``app.example.com``, ``*.example.com`` for all below it, ``*`` for what nobody claims."""
     port: Port | None = None
     """Where the application listens; 80 for Docker, a free one for a process, when not given."""
     docker: DockerSpec | None = None
+    """It runs in Docker."""
     process: ProcessSpec | None = None
+    """It is a local command."""
     upstreams: Annotated[tuple[UpstreamUrl, ...], Field(max_length=_MAX_UPSTREAMS)] = ()
     """Routed only: addresses that somebody else runs, ``http://host:port`` or ``unix:/path``. Never woken, never
     passivated."""
     https_only: bool = False
     """Redirect requests in plain text to https instead of serving them."""
     idle_timeout: DurationOrNever = 1800.0
-    """Seconds without any use until it is passivated; None never."""
+    """Seconds without any use until it is passivated; ``never``: it is not."""
     sleep: Sleep = field(default_factory=Sleep)
+    """How deep it sleeps, and when."""
     busy: Busy | None = None
+    """Its own veto against being put to sleep."""
     awake: Awake | None = None
+    """Hours in which it is not put to sleep."""
     stop_grace: Duration = 10.0
     """Seconds between SIGTERM and SIGKILL at a stop."""
     ready: Ready = field(default_factory=Ready)
+    """When a start counts as done."""
     wake: Wake = field(default_factory=Wake)
+    """How a visitor is met while it is not up, and who may wake it."""
     limits: Limits = field(default_factory=Limits)
+    """What the proxy lets through to it."""
     group: GroupName | None = None
     """The group of passivators that runs it, where several with the same driver share a registry (``--group``)."""
     discovered: bool = False
@@ -307,6 +325,7 @@ class TenantsFile:
     __pydantic_config__ = _STRICT
 
     tenants: tuple[Tenant, ...] = ()
+    """One after the other, in any order."""
 
 
 def read_tenant(data: object, *, what: str) -> Tenant:

@@ -73,7 +73,9 @@ class TimelineEvent:
     __pydantic_config__ = _LENIENT
 
     at: int
+    """When it happened, epoch milliseconds of whoever saw it."""
     kind: Annotated[Kind, BeforeValidator(_kind)]
+    """What happened."""
     who: str = ""
     """Who did or saw it: ``gogeta/HOST-PID``, ``passivator/HOST-PID``, ``cli/USER``, or the driver's kind."""
     why: str = ""
@@ -106,16 +108,20 @@ class WakeReport:
     __pydantic_config__ = _LENIENT
 
     wake: int
+    """The number of the wake."""
     at: int
     """When the request came that asked, epoch milliseconds of the proxy's clock."""
     by: str = ""
+    """The proxy."""
     request_id: str = ""
+    """The request that asked."""
     visitor: str = ""
     """``person`` for a navigation, ``program`` for anything else."""
     phases: tuple[Phase, ...] = ()
     """``asked`` (until the wish stood in the registry), ``known`` (until the proxy knew that it answers), ``answered``
     (until the first byte of its answer)."""
     held: int = 0
+    """Requests of that proxy that waited for this wake when the first was answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,11 +131,13 @@ class Timeline:
     __pydantic_config__ = _LENIENT
 
     events: tuple[TimelineEvent, ...] = ()
+    """At most ``MOST_EVENTS``, and ``MOST_BYTES`` bytes in all."""
     dropped: int = 0
     """How many older ones there were."""
     desired_revision: int = 0
-    """The revisions of what was folded last: nothing is told twice, however long ago it happened."""
+    """Of the desired state that was taken in last: nothing is told twice, however long ago it happened."""
     observed_revision: int = 0
+    """Of the observed state that was taken in last."""
     reported: int = 0
     """The number of the wake that was reported last."""
 

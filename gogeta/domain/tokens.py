@@ -29,11 +29,11 @@ class Token:
     __pydantic_config__ = ConfigDict(extra="ignore")
 
     role: str
-    """One of ``ROLES``; one that is not known allows nothing."""
+    """``read``, ``operate`` or ``admin``; one that is not known allows nothing."""
     hash: str
     """SHA-256 of the secret, hexadecimal."""
     created: int = 0
-    """Epoch milliseconds."""
+    """When it was made, epoch milliseconds."""
     expires: int | None = None
     """Epoch milliseconds from which on it is worth nothing; None: never."""
     by: str = ""

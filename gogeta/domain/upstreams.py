@@ -45,7 +45,9 @@ class Endpoint:
     """One address that serves: a host name or address (IPv6 without brackets) and a port from 1 to 65535."""
 
     host: str
+    """A name or an address."""
     port: int
+    """From 1 to 65535."""
 
     @property
     def authority(self) -> str:

@@ -30,13 +30,16 @@ class Keeps(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AwakeReason:
-    """One reason: what it is, a sentence for people, and until when it holds at the longest (epoch ms; None: open)."""
+    """One reason."""
 
     __pydantic_config__ = _LENIENT
 
     keeps: Keeps
+    """What it is."""
     detail: str = ""
+    """A sentence for people."""
     until: int | None = None
+    """When it is over at the latest, epoch milliseconds; None: open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,5 +49,8 @@ class Vetoes:
     __pydantic_config__ = _LENIENT
 
     reasons: tuple[AwakeReason, ...] = ()
+    """All that held at that judgement."""
     at: int = 0
+    """When it was judged, epoch milliseconds."""
     by: str = ""
+    """The passivator."""

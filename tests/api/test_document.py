@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gogeta.api.problems import Code
+from gogeta.cli.reference_api import api_page
 from tests.api.conftest import Api
 
 _CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,\
@@ -50,3 +51,17 @@ async def test_the_document_has_the_model_the_roles_and_the_closed_set_of_codes(
     assert roles == {"read", "operate", "admin"}
     listed = (Path(__file__).parents[2] / "docs" / "api.md").read_text()
     assert [code.value for code in Code if f"`{code.value}`" not in listed] == []
+
+
+async def test_the_page_of_the_docs_is_that_of_the_document_that_is_served(api: Api) -> None:
+    _, document, _ = await api.call("GET", "/openapi.json")
+    served, written = api_page(document), (Path(__file__).parents[2] / "docs" / "api-reference.md").read_text()
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            told, page = (
+                text.partition(f"\n## {method.upper()} {path}\n")[2].partition("\n## ")[0] for text in (served, written)
+            )
+            assert told == page
+            assert f"Role: `{operation['x-role']}`." in page
+            for status in operation["responses"]:
+                assert f"| {status} |" in page or f"{status} " in page.rpartition("an error")[2], (method, path, status)
