@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "tutorial.md"
 PORTS = ("8080", "8081", "9901", "9911", "9902", "2379", "2380")
 # What only looks may be done again until it shows what it shall, as a reader would.
-LOOKS = re.compile(r"(gogeta (tenants|explain)|curl|sleep|echo) ?")
+LOOKS = re.compile(r"(gogeta (tenants|explain|logs)|curl|sleep|echo) ?")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from pathlib import Path
 
 import aiohttp
@@ -14,7 +15,9 @@ pytestmark = pytest.mark.e2e
 
 ASKED = "/orders/7?sort=a%20b&next=%2Fhome&x=%3Cb%3E"
 TIME = "document.querySelector('[data-gogeta=ready] span').textContent"
+DRAWN = "(bar => bar.firstElementChild.clientWidth / bar.clientWidth)(document.querySelector('.bar'))"
 PROGRESS = "/.well-known/gogeta/progress"
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
 
 
 def running(system: System, *serve: str, control: tuple[str, ...] = ()) -> None:
@@ -73,6 +76,27 @@ async def test_live_progress_and_then_the_very_page_that_was_asked_for(
             ]
             assert not [line for line in page.console if "503" not in line], page.console
     assert len(system.tenant("acme")["observed"]["past_starts"]) == 2
+
+
+async def test_the_image_of_the_docs(local_system: System, chromium: Chromium, tmp_path: Path) -> None:
+    """A start whose usual time is known, half over. Kept in docs/images when GOGETA_IMAGES is set."""
+    image = (IMAGES if "GOGETA_IMAGES" in os.environ else tmp_path) / "starting.png"
+    system = local_system
+    system.declare("acme", idle="1m", delay=6.0)
+    running(system)
+    for command in ("wake", "sleep"):
+        done = await asyncio.to_thread(system.cli, command, "acme")
+        assert done.returncode == 0, done.stderr
+    async with chromium.page() as page:
+        await page.look(width=700, height=522)
+        await page.navigate(system.url("acme.localhost"))
+        assert "Usually about" in await page.wait_for_text(" seconds left")
+        async with asyncio.timeout(10):
+            while await page.evaluate(DRAWN) < 0.45:  # noqa: ASYNC110  # the bar moves by itself
+                await asyncio.sleep(0.05)
+        await page.screenshot(image)
+        await until_ready(page)
+    assert image.read_bytes().startswith(b"\x89PNG")
 
 
 async def test_without_javascript_it_gets_there_as_well(
