@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from gogeta.core.admission import Forward, Hold, Page, Refuse, admit
+from gogeta.core.pages import advice
+from gogeta.core.refusal import STATUS, Reason
 from gogeta.domain.lifecycle import Cause, Desired, Meeting, Observed, meet, next_desired
 from gogeta.domain.tenant import Wake
 
@@ -70,6 +72,18 @@ def test_the_table_of_admission_is_the_codes() -> None:
                 if "wake-timeout" in cell:
                     assert isinstance(late, Refuse)
                     assert late.reason == "wake-timeout"
+
+
+def test_the_table_of_refusals_is_the_codes() -> None:
+    _, *rows = _table("life-of-a-request.md", "| reason | status |")
+    assert sorted((row[0], int(row[1])) for row in rows) == sorted(
+        (reason.value, status.value) for reason, status in STATUS.items()
+    )
+    for reason, _, _, after in rows:
+        known = advice(Reason(reason), None, None)
+        assert bool(after) == (known is not None), reason
+        if after[:1].isdigit():
+            assert int(after.partition(";")[0]) == known, reason
 
 
 @pytest.mark.parametrize("page", PAGES)
