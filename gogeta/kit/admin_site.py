@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Middleware
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -25,6 +26,7 @@ from gogeta.kit.parsers import require_compiled_parser
 
 logger = logging.getLogger(__name__)
 
+_http = logging.getLogger(f"{__name__}.http")
 _GRACE: Final = 2.0
 """Seconds that requests under way get at the end."""
 _ANY_ADDRESS: Final = ""
@@ -99,7 +101,9 @@ class AdminSite:
         Raises AddressTakenError, which names the setting.
         """
         given = listening.take(self._wanted, self._setting) if sockets is None else sockets
-        self._runner = web.AppRunner(self._app, access_log=None, handle_signals=False, shutdown_timeout=_GRACE)
+        self._runner = web.AppRunner(
+            self._app, access_log=None, logger=_http, handle_signals=False, shutdown_timeout=_GRACE
+        )
         await self._runner.setup()
         await self.add(given)
         self._bound = Endpoint(self._wanted.host, int(given[0].getsockname()[1]))
@@ -158,6 +162,15 @@ class AdminSite:
     async def _exposition(self, request: web.Request) -> web.Response:
         encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encoder(self._metrics), headers={"Content-Type": content_type})
+
+
+def _not_our_mistake(record: logging.LogRecord) -> bool:
+    """Keep what aiohttp says of a request that is no HTTP out of the log: whoever sent it was told (400)."""
+    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    return not isinstance(error, HttpProcessingError)
+
+
+_http.addFilter(_not_our_mistake)
 
 
 async def _anonymous(_request: web.Request, response: web.StreamResponse) -> None:

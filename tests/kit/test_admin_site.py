@@ -1,5 +1,7 @@
 """The admin listener: health, readiness by part, metrics in the scraper's format, and nobody else's name for it."""
 
+import asyncio
+import logging
 import re
 import socket
 from collections.abc import AsyncIterator
@@ -20,12 +22,16 @@ async def hello(_request: web.Request) -> web.Response:
     return web.Response(text="hello")
 
 
+async def broken(_request: web.Request) -> web.Response:
+    raise RuntimeError("a mistake")
+
+
 @pytest.fixture
 async def site() -> AsyncIterator[AdminSite]:
     metrics = CollectorRegistry()
     Counter("gogeta_things", "Things.", registry=metrics).inc(3)
     site = AdminSite(Endpoint("127.0.0.1", 0), metrics, "gogeta", names=("admin.example",))
-    site.add_routes([web.get("/hello", hello)])
+    site.add_routes([web.get("/hello", hello), web.get("/broken", broken)])
     await site.start()
     yield site
     await site.stop()
@@ -120,3 +126,27 @@ def test_names_of_the_admin_listener_are_hosts_in_their_one_spelling(given: obje
 def test_what_is_no_name_of_a_host_is_refused_by_name(given: object, words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)):
         parse_hosts(given)
+
+
+async def test_what_is_no_http_is_refused_and_fills_no_log(site: AdminSite, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        for raw in (
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nX: \x00\r\n\r\n",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n",
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", site.endpoint.port)
+            writer.write(raw)
+            assert (await reader.readline()).startswith(b"HTTP/1.0 400")
+            writer.close()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_mistake_of_ours_is_in_the_log_with_its_traceback(
+    site: AdminSite, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.endpoint.port)
+    writer.write(b"GET /broken HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    assert b" 500 " in await reader.readline()
+    writer.close()
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert record.exc_info
