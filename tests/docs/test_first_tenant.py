@@ -31,7 +31,7 @@ def port() -> str:
 
 @pytest.fixture
 def shell(
-    docker_with_busybox: DockerEngine,  # noqa: F811 - a fixture
+    docker_with_busybox: DockerEngine,
     run_folder: RunFolder,
     tmp_path: Path,
     port: str,
