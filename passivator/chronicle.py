@@ -170,7 +170,8 @@ class Chronicle:
             timeline, revision = await self._registry.timeline(name)
             report = await self._registry.wake_report(name)
             if report is not None and name in self._news and self._is_of_now(name, report):
-                self._news[name].append(report)
+                news = self._news[name]
+                news.insert(_place_of(report, news), report)
             self._cache[name] = (timeline, revision)
 
     async def _write_some(self, names: list[str]) -> bool:
@@ -221,6 +222,19 @@ class Chronicle:
         while len(self._cache) > _CACHED:
             self._cache.popitem(last=False)
         return True
+
+
+def _place_of(report: WakeReport, news: list[News]) -> int:
+    """Where the end of a wake belongs among what is not told yet: before what became of the tenant after that wake."""
+    return next(
+        (
+            place
+            for place, item in enumerate(news)
+            if isinstance(item, TenantRecord)
+            and (item.desired.state is not Desired.STARTED or item.desired.wakes > report.wake)
+        ),
+        len(news),
+    )
 
 
 def _is_news(before: TenantRecord | None, after: TenantRecord) -> bool:

@@ -248,3 +248,23 @@ async def test_a_crash_loop_stays_readable(stage: Stage) -> None:
     assert len(events) < 8
     assert failed[-1].times > 3
     assert failed[-1].why == "exited"
+
+
+async def test_the_end_of_a_wake_that_a_killed_passivator_never_told_is_told_before_what_came_after_it(
+    stage: Stage,
+) -> None:
+    await stage.up()
+    await stage.declare("acme")
+    await stage.wake("acme")
+    await stage.until("acme", Observed.STARTED)
+    await stage.kill()
+    await stage.registry.report_wakes({"acme": WakeReport(wake=1, at=1, phases=SEEN)})
+    await stage.up()
+    await asyncio.sleep(0.1)
+    await stage.registry.change_desired("acme", Cause.SLEEP)
+    await stage.until("acme", Observed.STOPPED)
+    await asyncio.sleep(3)
+    told = await kinds(stage)
+    assert told.index("ready") < told.index("first-byte") < told.index("sleep")
+    assert told[-1] == "stopped"
+    assert told.count("first-byte") == 1
