@@ -153,7 +153,7 @@ class System:
             runs = f"process: {{command: {command}}}"
         elif self.docker is None:
             gate = f", AFTER: {after}" if after is not None else ""
-            env = f'{{DELAY: "{delay}", TENANT: {name}{gate}}}'
+            env = f'{{DELAY: "{delay}", TENANT: {name}, SYSTEM: "{self.folder}"{gate}}}'
             runs = f"process: {{command: [{sys.executable}, {APPLICATION}], env: {env}}}"
         else:
             env = f'{{DELAY: "{delay}", HOST: 0.0.0.0, PORT: "{port}"}}'
@@ -254,7 +254,8 @@ class System:
         return bool(self.pids(name))
 
     def pids(self, name: str) -> list[int]:
-        """The processes of a tenant that is a local one."""
+        """The processes of a tenant that is a local one of this very system: others run beside it."""
+        ours = {f"TENANT={name}".encode(), f"SYSTEM={self.folder}".encode()}
         found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
@@ -264,6 +265,6 @@ class System:
                 environment = (entry / "environ").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if str(APPLICATION).encode() in command and b"TENANT=" + name.encode() in environment:
+            if str(APPLICATION).encode() in command and ours <= set(environment):
                 found.append(int(entry.name))
         return found
