@@ -113,7 +113,8 @@
   let lost;
   news.addEventListener("open", () => {
     clearTimeout(lost);
-    if (!connection.hidden) soon();
+    // What changed after the page was made and before the stream began, or while it was away, is in no event.
+    soon();
     connection.hidden = true;
   });
   news.addEventListener("error", () => {
