@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
+from gogeta.api.events import Events
 from gogeta.domain.lifecycle import Cause, Observed
 from gogeta.domain.state import Reason, ReasonCode
 from gogeta.domain.tenant import Tenant
@@ -61,6 +63,28 @@ async def test_the_list_has_what_fails_first_and_changes_by_itself(shown: Shown,
         await until(page, "!document.querySelector('a[href=\"/tenants/florist\"]')")
         assert await page.evaluate("window.same"), "the page was not loaded again"
         assert not page.console
+
+
+async def test_what_changes_before_the_stream_of_events_begins_is_shown_too(
+    open_dashboard: Opener, chromium: Chromium, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begins, handle = asyncio.Event(), Events.handle
+
+    async def late(self: Events, request: web.Request) -> web.StreamResponse:
+        await begins.wait()
+        return await handle(self, request)
+
+    monkeypatch.setattr(Events, "handle", late)
+    shown = await open_dashboard()
+    await shown.declare("acme")
+    await shown.caught_up()
+    async with chromium.page() as page:
+        await page.navigate(shown.url + "/")
+        assert "1 tenant" in await page.text()
+        await shown.declare("bakery")
+        await shown.caught_up()
+        begins.set()
+        await until(page, "document.querySelector('caption').textContent.includes('2 tenants')", within=10)
 
 
 async def test_search_and_states_narrow_it_down(shown: Shown, chromium: Chromium) -> None:
