@@ -21,7 +21,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from gogeta.api.feed import Event, Feed, Missed
-from gogeta.api.operation import STILL_ALLOWED
+from gogeta.api.operation import still_allowed
 from gogeta.api.problems import ApiError, Code
 from gogeta.api.representations import change_data
 from gogeta.domain.state import TenantRecord
@@ -157,7 +157,7 @@ class Events(Collector):
             await response.write(text.encode())
 
         await self._bounded(response.write(f"retry: {_RETRY_MS}\n\n".encode()))
-        cut = await self._pour(start, send, request.get(STILL_ALLOWED, _always))
+        cut = await self._pour(start, send, still_allowed(request))
         if cut == _TOO_SLOW and request.transport is not None:
             # What is buffered for it would never leave.
             request.transport.abort()
@@ -173,7 +173,7 @@ class Events(Collector):
                 await socket.send_str(json.dumps({"id": event.id, "event": event.kind, "data": event.data}))
 
         async with Tasks("event socket") as tasks:
-            still = request.get(STILL_ALLOWED, _always)
+            still = still_allowed(request)
             pouring = tasks.start(self._pour(start, send, still), "pour")
             # Reading answers pings and sees the end; what a listener says is nothing to us.
             reading = tasks.start(_read_out(socket), "read")
@@ -253,10 +253,6 @@ class Events(Collector):
     def _wake(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
-
-
-def _always() -> bool:
-    return True
 
 
 def _at(feed: Feed, number: int, kind: str, why: str) -> Event:

@@ -50,6 +50,16 @@ OPERATION: Final = "gogeta.api.operation"
 """The attribute under which a route's handler carries its operation, for a guard to read."""
 
 
+def still_allowed(request: web.Request) -> Callable[[], bool]:
+    """What ``STILL_ALLOWED`` says of a request; where no guard stands, everybody is allowed."""
+    allowed: Callable[[], bool] = request.get(STILL_ALLOWED, _always)
+    return allowed
+
+
+def _always() -> bool:
+    return True
+
+
 def route(operation: Operation) -> web.RouteDef:
     """The aiohttp route of an operation."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from aiohttp import web
 
 from gogeta.api.openapi import problems, query
-from gogeta.api.operation import STILL_ALLOWED, Operation, Role
+from gogeta.api.operation import Operation, Role, still_allowed
 from gogeta.api.problems import ApiError, Code
 from gogeta.api.requests import tenant_name
 from gogeta.domain.errors import Fault, GogetaError
@@ -160,7 +160,7 @@ class TenantLogs:
 
     async def _follow(self, request: web.Request, tenant: Tenant, lines: int, *, events: bool) -> web.StreamResponse:
         written, silence = (_as_events, ": \n\n") if events else (_as_text, "")
-        still_allowed: Callable[[], bool] = request.get(STILL_ALLOWED, _always)
+        allowed = still_allowed(request)
         response = web.StreamResponse(headers={**_HEADERS, "Content-Type": f"{_mime(events=events)}; charset=utf-8"})
         coming: _Coming = asyncio.Queue(_AHEAD)
         self._following.add(coming)
@@ -170,7 +170,7 @@ class TenantLogs:
                 portion = await self._next(coming)
                 # What is refused is refused before the first byte.
                 await response.prepare(request)
-                while portion is not None and still_allowed() and not (self._closing or _has_gone(request)):
+                while portion is not None and allowed() and not (self._closing or _has_gone(request)):
                     if not await self._written(response, written(portion) or silence):
                         return response
                     portion = await self._next(coming)
@@ -263,7 +263,3 @@ def _as_events(lines: Sequence[str]) -> str:
 
 def _has_gone(request: web.Request) -> bool:
     return request.transport is None or request.transport.is_closing()
-
-
-def _always() -> bool:
-    return True
