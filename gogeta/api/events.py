@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -93,10 +92,6 @@ class Events(Collector):
         refused = CounterMetricFamily(name + "listeners_refused", "Listeners refused: there were too many.")
         refused.add_metric([], self._refused)
         return (listeners, events, cut, refused)
-
-    def show_in(self, metrics: CollectorRegistry) -> None:
-        """Register the metrics."""
-        metrics.register(self)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Server-sent events, or a WebSocket where that is asked for; until the caller leaves or is cut."""
