@@ -334,9 +334,12 @@ async def _load(
     """
     if tenants is not None:
         await _apply(registry, tenants)
-        with contextlib.suppress(TimeoutError):
-            # Whoever is told of a URL finds it there: the mirror hears of it a moment later.
-            await asyncio.wait_for(_until_known(mirror, tenants), ROUTES_PATIENCE)
+        known = False
+        # Whoever is told of a URL finds it there: the mirror hears of it a moment later, or when it hears again at all.
+        while not known:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(_until_known(mirror, tenants), ROUTES_PATIENCE)
+            known = not mirror.source.stale
     await mirror.source.wait_synced()
     proxy.loaded = True
     _settle_memory()
